@@ -1,0 +1,1 @@
+"""Scheduled and drift-driven retraining of machine-learning models on Kubernetes."""

@@ -1,0 +1,139 @@
+"""RetrainJob: one training run, one attempt."""
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, SpecModel, Time, cel, list_map
+from retrain_operator.api.contract import RunDetails
+from retrain_operator.api.names import SCHEDULE_NAME_MAX
+from retrain_operator.api.trainer import ConfigFrom, Data, Opaque, Output, Trainer
+
+WINDOW_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"  # a label's value
+
+
+class Mode(StrEnum):
+    """What the trainer does: train, or only check that it could."""
+
+    EXECUTE = "Execute"
+    SIMULATE = "Simulate"
+
+
+class Trigger(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "Schedule"
+    MANUAL = "Manual"
+
+
+class Phase(StrEnum):
+    """Where a run stands."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    SKIPPED = "Skipped"
+
+    @property
+    def is_finished(self) -> bool:
+        """A finished run is final: nothing changes it again."""
+        return self in (Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED)
+
+
+class RunTemplateSpec(SpecModel):
+    """What to run: the part of a run's spec that a schedule's jobTemplate holds."""
+
+    model_config = {
+        "json_schema_extra": cel(
+            ("!has(self.config) || !has(self.configFrom)", "set config or configFrom, not both"),
+        )
+    }
+
+    mode: Mode = Field(
+        Mode.EXECUTE,
+        description="Execute trains. Simulate validates, reaches the data and computes its version; it trains and writes nothing.",
+    )
+    trainer: Trainer = Field(description="The pod that trains.")
+    config: Opaque | None = Field(
+        None, description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG)."
+    )
+    config_from: ConfigFrom | None = Field(None, description="Where the configuration stands instead.")
+    data: Data | None = Field(None, description="What to train on.")
+    output: Output | None = Field(None, description="Where artifacts go.")
+    active_deadline_seconds: int | None = Field(
+        None, ge=1, le=2**31 - 1, description="A run that takes longer is ended and Failed, reason DeadlineExceeded."
+    )
+
+
+class Previous(SpecModel):
+    """The schedule's last trained run: what the data check compares with. Written by the operator when it makes the run."""
+
+    run: str = Field(max_length=253, description="Name of the RetrainJob.")
+    data_version: str | None = Field(None, max_length=256, description="Version of its data.")
+    config_hash: str | None = Field(None, max_length=256, description="Hash of its configuration.")
+
+
+class RetrainJobSpec(RunTemplateSpec):
+    """The run. Immutable once created, except `suspend`."""
+
+    schedule: str | None = Field(
+        None,
+        min_length=1,
+        max_length=SCHEDULE_NAME_MAX,
+        description="RetrainSchedule that this run belongs to; its concurrencyPolicy counts the run. "
+        "Set by the operator for the runs that it makes; a person may set it too.",
+    )
+    trigger: Trigger = Field(Trigger.MANUAL, description="Why the run exists.")
+    scheduled_time: Time | None = Field(None, description="Tick that the run was made for, in UTC.")
+    window: str | None = Field(
+        None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer."
+    )
+    suspend: bool = Field(False, description="Hold a run that has not started.")
+    previous: Previous | None = Field(None, description="The schedule's last trained run.")
+
+
+class RunError(ApiModel):
+    """Why a run failed."""
+
+    reason: str = Field(description="One CamelCase word; the trainer's own where it gave one.")
+    message: str = Field("", description="What happened and what to do.")
+    exit_code: int | None = Field(None, description="Exit code of the trainer.")
+    retryable: bool | None = Field(None, description="Whether trying again may help.")
+
+
+class RunSummary(ApiModel):
+    """What `kubectl get` prints."""
+
+    result: str | None = Field(
+        None, description="Outcome in a few words: the first metrics, or the reason of a failure."
+    )
+    model: str | None = Field(None, description="The first twelve digits of the artifact's sha256.")
+    duration: str | None = Field(None, description="From start to completion.")
+
+
+class RetrainJobStatus(ApiModel):
+    """Where the run stands."""
+
+    observed_generation: int | None = Field(None, description="Generation of the spec that this status tells of.")
+    phase: Phase = Field(Phase.PENDING, description="Pending, Running, Completed, Failed or Skipped.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra=list_map("type"),
+        description="Ready: True when finished well or skipped. Stalled: True when failed for good.",
+    )
+    start_time: Time | None = Field(None, description="When its Job started.")
+    completion_time: Time | None = Field(None, description="When it finished.")
+    job_name: str | None = Field(None, description="Name of its Job.")
+    attempt: int | None = Field(None, description="Number of the attempt, from 1.")
+    result: RunDetails | None = Field(None, description="What the trainer found and made.")
+    error: RunError | None = Field(None, description="Why it failed.")
+    summary: RunSummary | None = Field(None, description="What kubectl get prints.")
+
+
+class RetrainJob(ApiModel):
+    """One training run, one attempt. It owns one Job made from a trainer image."""
+
+    metadata: ObjectMeta
+    spec: RetrainJobSpec
+    status: RetrainJobStatus = Field(default_factory=RetrainJobStatus)

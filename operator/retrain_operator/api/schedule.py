@@ -1,0 +1,151 @@
+"""RetrainSchedule: when to retrain, and what run to make."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, SpecModel, Time, cel, list_map
+from retrain_operator.api.job import WINDOW_PATTERN, RunTemplateSpec
+
+RECENT_DECISIONS_MAX = 20  # enough to tell last night's story; an event is kept for an hour only
+
+_FIELD = r"[0-9A-Za-z*/,()-]+"
+CRON_PATTERN = rf"^\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_FIELD}(\s+{_FIELD}){{4}})\s*$"
+
+
+class ConcurrencyPolicy(StrEnum):
+    """What a due tick does while a run of the schedule is unfinished."""
+
+    FORBID = "Forbid"
+
+
+class TemplateMeta(SpecModel):
+    """Labels and annotations that every run of the schedule carries."""
+
+    labels: Mapping[str, str] | None = Field(None, max_length=64, description="Labels of the RetrainJobs.")
+    annotations: Mapping[str, str] | None = Field(None, max_length=64, description="Annotations of the RetrainJobs.")
+
+
+class JobTemplate(SpecModel):
+    """The RetrainJobs that the schedule makes."""
+
+    metadata: TemplateMeta | None = Field(None, description="Labels and annotations of the RetrainJobs.")
+    spec: RunTemplateSpec = Field(description="Spec of the RetrainJobs.")
+
+
+class RetrainScheduleSpec(SpecModel):
+    """When to retrain, and what run to make."""
+
+    schedule: str = Field(
+        min_length=1,
+        max_length=256,
+        description="Five-field cron (minute hour day-of-month month day-of-week) or @hourly, @daily, @weekly, @monthly, @yearly; "
+        "H is a stable hash of namespace and name, to spread load.",
+        json_schema_extra=cel(
+            (
+                "!self.contains('TZ=')",
+                "put the time zone into spec.timeZone, not into the schedule",
+            ),
+            (
+                "self.contains('TZ=') || self.matches(r'" + CRON_PATTERN + "')",
+                "write five cron fields 'minute hour day-of-month month day-of-week', e.g. '0 2 * * 0' for Sundays at 02:00, "
+                "or one of @hourly @daily @weekly @monthly @yearly; seconds are not supported",
+            ),
+        ),
+    )
+    time_zone: str = Field(
+        "Etc/UTC",
+        min_length=1,
+        max_length=64,
+        description="IANA time zone of the schedule, e.g. Europe/London.",
+        json_schema_extra=cel(
+            (
+                "self != 'Local'",
+                "name an IANA time zone such as Europe/London; 'Local' would depend on where the operator runs",
+            )
+        ),
+    )
+    suspend: bool = Field(False, description="No new automatic starts; running work goes on.")
+    starting_deadline_seconds: int | None = Field(
+        None, ge=10, le=2**31 - 1, description="A start that would be later than this is a miss. At least 10."
+    )
+    concurrency_policy: ConcurrencyPolicy = Field(
+        ConcurrencyPolicy.FORBID,
+        description="Forbid: a tick that finds a run unfinished waits for its end, within its deadline, until the next tick is due.",
+    )
+    window: str | None = Field(
+        None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer."
+    )
+    job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
+    successful_jobs_history_limit: int = Field(
+        3, ge=0, le=1000, description="Completed and skipped runs that are kept."
+    )
+    failed_jobs_history_limit: int = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
+
+
+class Action(StrEnum):
+    """What was decided about a tick."""
+
+    RUN = "Run"
+    SKIP = "Skip"
+    WAIT = "Wait"
+
+
+class TickDecision(ApiModel):
+    """What became of one tick, or of `count` ticks in a row that shared a fate."""
+
+    action: Action = Field(description="Run, Skip, or Wait for an unfinished run.")
+    reason: str = Field(description="Why, one CamelCase word.")
+    scheduled_time: Time = Field(description="The tick; the last one when count is above 1.")
+    first_scheduled_time: Time | None = Field(None, description="The first tick, when count is above 1.")
+    count: int | None = Field(None, description="How many ticks this tells of, when more than one.")
+    job: str | None = Field(None, description="The RetrainJob that was made, or that is in the way.")
+    time: Time = Field(description="When it was decided.")
+
+
+class ActiveRun(ApiModel):
+    """An unfinished run."""
+
+    name: str = Field(description="Name of the RetrainJob.")
+
+
+class LastTrained(ApiModel):
+    """The last run that trained a model: what the next data check compares with."""
+
+    run: str = Field(description="Name of the RetrainJob.")
+    data_version: str | None = Field(None, description="Version of its data.")
+    config_hash: str | None = Field(None, description="Hash of its configuration.")
+    completion_time: Time = Field(description="When it finished.")
+
+
+class RetrainScheduleStatus(ApiModel):
+    """How the schedule is doing."""
+
+    observed_generation: int | None = Field(None, description="Generation of the spec that this status tells of.")
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        json_schema_extra=list_map("type"),
+        description="Ready: the spec is accepted and scheduling (never the outcome of a run). LastRunSucceeded: how the last run went.",
+    )
+    active: list[ActiveRun] = Field(default_factory=list, description="Unfinished runs.")
+    effective_schedule: str | None = Field(None, description="Schedule and time zone as understood, H resolved.")
+    decided_through: Time | None = Field(None, description="Every tick up to this instant is decided on.")
+    next_schedule_time: Time | None = Field(None, description="The next tick.")
+    last_schedule_time: Time | None = Field(None, description="The last tick that made a run.")
+    last_successful_time: Time | None = Field(None, description="When a run last completed or was skipped.")
+    last_failure_time: Time | None = Field(None, description="When a run last failed.")
+    consecutive_failures: int = Field(0, description="Failed runs since the last that did not fail.")
+    last_decision: TickDecision | None = Field(None, description="What became of the last tick.")
+    recent_decisions: list[TickDecision] = Field(
+        default_factory=list, description="Ticks that made no run, newest first."
+    )
+    last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
+
+
+class RetrainSchedule(ApiModel):
+    """When to retrain, and what run to make."""
+
+    metadata: ObjectMeta
+    spec: RetrainScheduleSpec
+    status: RetrainScheduleStatus = Field(default_factory=RetrainScheduleStatus)

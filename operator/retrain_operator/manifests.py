@@ -1,0 +1,240 @@
+"""The objects that the operator makes: a RetrainJob from a schedule's tick, a Job from a RetrainJob. Pure functions to JSON objects."""
+
+import json
+import math
+from datetime import datetime
+from typing import Any
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.contract import CONFIG_DIR, CONFIG_FILE, CONTRACT, RESULT_PATH
+from retrain_operator.api.job import Previous, RetrainJobSpec, RunTemplateSpec, Trigger
+from retrain_operator.api.names import (
+    ANNOTATION_CONFIG,
+    API_VERSION,
+    LABEL_ATTEMPT,
+    LABEL_RUN,
+    LABEL_SCHEDULE,
+    LABEL_TRIGGER,
+    LABEL_WINDOW,
+    TRAINER_CONTAINER,
+)
+from retrain_operator.api.schedule import RetrainScheduleSpec
+from retrain_operator.api.trainer import Trainer
+from retrain_operator.errors import InvalidSpec
+
+Body = dict[str, Any]
+
+CONFIG_MAX_BYTES = 131_072  # annotations of one object share 262,144 bytes
+CONFIG_VOLUME = "retrain-config"
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+
+
+def owner_reference(kind: str, metadata: ObjectMeta) -> Body:
+    """Owner reference to an object of ours, as its controller."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": metadata.name,
+        "uid": metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def tick_run_name(schedule_name: str, tick: datetime) -> str:
+    """Name of the run of one tick. It is the tick's lock: whoever creates it first has made the run."""
+    return f"{schedule_name}-{int(tick.timestamp()) // 60}"
+
+
+def run_id(metadata: ObjectMeta) -> str:
+    """Unique for ever, also when a name is used again, because runs/<runId>/ is never overwritten."""
+    return f"{metadata.name}-{metadata.uid[:8]}"
+
+
+def tick_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, tick: datetime, previous: Previous | None) -> Body:
+    """The RetrainJob of a schedule's tick."""
+    template = spec.job_template
+    meta = template.metadata
+    run = RetrainJobSpec(
+        **{name: getattr(template.spec, name) for name in RunTemplateSpec.model_fields},
+        schedule=metadata.name,
+        trigger=Trigger.SCHEDULE,
+        scheduled_time=tick,
+        window=spec.window,
+        previous=previous,
+    )
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RetrainJob",
+        "metadata": {
+            "name": tick_run_name(metadata.name, tick),
+            "namespace": metadata.namespace,
+            "labels": {**((meta and meta.labels) or {}), **_labels(run)},
+            "annotations": dict((meta and meta.annotations) or {}),
+            "ownerReferences": [owner_reference("RetrainSchedule", metadata)],
+        },
+        "spec": run.to_json(),
+    }
+
+
+def _labels(spec: RetrainJobSpec) -> dict[str, str]:
+    labels = {LABEL_TRIGGER: spec.trigger.value}
+    if spec.schedule:
+        labels[LABEL_SCHEDULE] = spec.schedule
+    if spec.window:
+        labels[LABEL_WINDOW] = spec.window
+    return labels
+
+
+def job(metadata: ObjectMeta, spec: RetrainJobSpec) -> Body:
+    """The Job of a run: same name, one pod, one attempt. Raises InvalidSpec when no pod can be made of the spec."""
+    labels = _labels(spec) | {LABEL_RUN: metadata.name, LABEL_ATTEMPT: "1"}
+    body: Body = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "labels": labels,
+            "ownerReferences": [owner_reference("RetrainJob", metadata)],
+        },
+        "spec": {
+            "backoffLimit": 0,  # an attempt is one pod; another attempt is another RetrainJob
+            "completions": 1,
+            "parallelism": 1,
+            # A drained or preempted pod is replaced within the same attempt.
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": _pod_template(metadata, spec, labels),
+        },
+    }
+    if spec.active_deadline_seconds is not None:
+        body["spec"]["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return body
+
+
+def check(metadata: ObjectMeta, spec: RetrainScheduleSpec) -> None:
+    """Raises InvalidSpec when no Job could be made of the schedule's template, so that it is told before the first tick."""
+    template = {name: getattr(spec.job_template.spec, name) for name in RunTemplateSpec.model_fields}
+    _pod_template(metadata, RetrainJobSpec(**template), {})
+
+
+def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, str]) -> Body:
+    trainer = spec.trainer
+    template = _given_template(trainer) if trainer.pod_template is not None else _restricted_template(trainer)
+    meta, pod = template.setdefault("metadata", {}), template["spec"]
+    meta["labels"] = {**meta.get("labels", {}), **labels}
+    pod["restartPolicy"] = "Never"
+    container = next(each for each in pod["containers"] if each["name"] == TRAINER_CONTAINER)
+    container["terminationMessagePath"] = RESULT_PATH
+    container["terminationMessagePolicy"] = "File"
+    own = {each["name"] for each in container.get("env", [])}
+    environment = _contract_environment(metadata, spec) | _thread_counts(container, own)
+    container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + container.get(
+        "env", []
+    )
+    source = _config_volume(spec, meta)
+    if source:
+        pod["volumes"] = [*pod.get("volumes", []), {"name": CONFIG_VOLUME, **source}]
+        mount = {"name": CONFIG_VOLUME, "mountPath": CONFIG_DIR, "readOnly": True}
+        container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+    return template
+
+
+def _given_template(trainer: Trainer) -> Body:
+    template: Body = json.loads(json.dumps(trainer.pod_template))
+    containers = (template.get("spec") or {}).get("containers") if isinstance(template.get("spec"), dict) else None
+    if not isinstance(containers, list) or not any(
+        isinstance(c, dict) and c.get("name") == TRAINER_CONTAINER for c in containers
+    ):
+        raise InvalidSpec(f"trainer.podTemplate.spec.containers needs a container named '{TRAINER_CONTAINER}'")
+    return template
+
+
+def _restricted_template(trainer: Trainer) -> Body:
+    given = trainer.to_json()
+    container: Body = {
+        "name": TRAINER_CONTAINER,
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    pod: Body = {
+        "containers": [container],
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "automountServiceAccountToken": bool(trainer.automount_service_account_token),
+        "enableServiceLinks": False,
+    }
+    for field in ("image", "imagePullPolicy", "command", "args", "env", "envFrom", "resources", "volumeMounts"):
+        if field in given:
+            container[field] = given[field]
+    for field in (
+        "imagePullSecrets",
+        "volumes",
+        "serviceAccountName",
+        "nodeSelector",
+        "tolerations",
+        "affinity",
+        "priorityClassName",
+    ):
+        if field in given:
+            pod[field] = given[field]
+    return {"spec": pod}
+
+
+def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[str, str]:
+    """The trainer contract's variables. What is not given is absent, not empty."""
+    data, previous = spec.data, spec.previous
+    deadline = spec.active_deadline_seconds
+    given = {
+        "RETRAIN_CONTRACT": CONTRACT,
+        "RETRAIN_RUN_ID": run_id(metadata),
+        "RETRAIN_ATTEMPT": "1",
+        "RETRAIN_MODE": spec.mode.value,
+        "RETRAIN_RESULT_PATH": RESULT_PATH,
+        "RETRAIN_CONFIG": f"{CONFIG_DIR}/{CONFIG_FILE}" if spec.config is not None or spec.config_from else None,
+        "RETRAIN_WINDOW": spec.window,
+        "RETRAIN_DATA_URI": data and data.uri,
+        "RETRAIN_DATA_FORMAT": data and data.format,
+        "RETRAIN_DATA_CHECK": data and data.check.value,
+        "RETRAIN_PREVIOUS_DATA_VERSION": previous and previous.data_version,
+        "RETRAIN_PREVIOUS_CONFIG_HASH": previous and previous.config_hash,
+        "RETRAIN_OUTPUT_URI": spec.output and spec.output.uri,
+        "RETRAIN_DEADLINE_SECONDS": str(deadline) if deadline is not None else None,
+        "PYTHONHASHSEED": "0",
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _thread_counts(container: Body, own: set[str]) -> dict[str, str]:
+    """Numeric libraries start one thread per core of the node, not of the limit, and then slow each other down."""
+    limit = (container.get("resources") or {}).get("limits", {}).get("cpu")
+    if limit is None:
+        return {}
+    text = str(limit)
+    try:
+        cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
+    except ValueError:
+        raise InvalidSpec(
+            f"resources.limits.cpu: {text!r} is not a CPU quantity: write cores such as 2 or 500m"
+        ) from None
+    return {name: str(max(1, math.floor(cores))) for name in _THREAD_VARIABLES if name not in own}
+
+
+def _config_volume(spec: RetrainJobSpec, meta: Body) -> Body | None:
+    """Volume with the configuration; an inline one travels in an annotation of the pod, so that a run needs no ConfigMap of its own."""
+    if spec.config is not None:
+        text = json.dumps(spec.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        if len(text.encode()) > CONFIG_MAX_BYTES:
+            raise InvalidSpec(
+                f"config is longer than {CONFIG_MAX_BYTES} bytes: put it into a ConfigMap and use configFrom"
+            )
+        meta["annotations"] = {**meta.get("annotations", {}), ANNOTATION_CONFIG: text}
+        field = {"fieldPath": f"metadata.annotations['{ANNOTATION_CONFIG}']"}
+        return {"downwardAPI": {"items": [{"path": CONFIG_FILE, "fieldRef": field}]}}
+    if spec.config_from is None:
+        return None
+    if ref := spec.config_from.config_map_key_ref:
+        return {"configMap": {"name": ref.name, "items": [{"key": ref.key, "path": CONFIG_FILE}]}}
+    if secret := spec.config_from.secret_key_ref:
+        return {"secret": {"secretName": secret.name, "items": [{"key": secret.key, "path": CONFIG_FILE}]}}
+    raise InvalidSpec("set exactly one of configFrom.configMapKeyRef and configFrom.secretKeyRef")
