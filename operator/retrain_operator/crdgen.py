@@ -60,11 +60,7 @@ def _immutable(spec: Schema, mutable: frozenset[str]) -> list[dict[str, str]]:
     for name in spec["properties"]:
         if name in mutable:
             continue
-        has = (
-            ""
-            if name in spec.get("required", [])
-            else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || "
-        )
+        has = "" if name in spec.get("required", []) else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || "
         rule = f"{has}self.{name} == oldSelf.{name}{')' if has else ''}"
         rules.append((rule, f"spec.{name} of a run cannot be changed: create another RetrainJob"))
     return list(cel(*rules)["x-kubernetes-validations"])

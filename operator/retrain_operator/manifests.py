@@ -103,9 +103,7 @@ def job(metadata: ObjectMeta, spec: RetrainJobSpec) -> Body:
             "completions": 1,
             "parallelism": 1,
             # A drained or preempted pod is replaced within the same attempt.
-            "podFailurePolicy": {
-                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
+            "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
             "template": _pod_template(metadata, spec, labels),
         },
     }
@@ -131,9 +129,7 @@ def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, 
     container["terminationMessagePolicy"] = "File"
     own = {each["name"] for each in container.get("env", [])}
     environment = _contract_environment(metadata, spec) | _thread_counts(container, own)
-    container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + container.get(
-        "env", []
-    )
+    container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + container.get("env", [])
     source = _config_volume(spec, meta)
     if source:
         pod["volumes"] = [*pod.get("volumes", []), {"name": CONFIG_VOLUME, **source}]
@@ -145,9 +141,7 @@ def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, 
 def _given_template(trainer: Trainer) -> Body:
     template: Body = json.loads(json.dumps(trainer.pod_template))
     containers = (template.get("spec") or {}).get("containers") if isinstance(template.get("spec"), dict) else None
-    if not isinstance(containers, list) or not any(
-        isinstance(c, dict) and c.get("name") == TRAINER_CONTAINER for c in containers
-    ):
+    if not isinstance(containers, list) or not any(isinstance(c, dict) and c.get("name") == TRAINER_CONTAINER for c in containers):
         raise InvalidSpec(f"trainer.podTemplate.spec.containers needs a container named '{TRAINER_CONTAINER}'")
     return template
 
@@ -214,9 +208,7 @@ def _thread_counts(container: Body, own: set[str]) -> dict[str, str]:
     try:
         cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
     except ValueError:
-        raise InvalidSpec(
-            f"resources.limits.cpu: {text!r} is not a CPU quantity: write cores such as 2 or 500m"
-        ) from None
+        raise InvalidSpec(f"resources.limits.cpu: {text!r} is not a CPU quantity: write cores such as 2 or 500m") from None
     return {name: str(max(1, math.floor(cores))) for name in _THREAD_VARIABLES if name not in own}
 
 
@@ -225,9 +217,7 @@ def _config_volume(spec: RetrainJobSpec, meta: Body) -> Body | None:
     if spec.config is not None:
         text = json.dumps(spec.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         if len(text.encode()) > CONFIG_MAX_BYTES:
-            raise InvalidSpec(
-                f"config is longer than {CONFIG_MAX_BYTES} bytes: put it into a ConfigMap and use configFrom"
-            )
+            raise InvalidSpec(f"config is longer than {CONFIG_MAX_BYTES} bytes: put it into a ConfigMap and use configFrom")
         meta["annotations"] = {**meta.get("annotations", {}), ANNOTATION_CONFIG: text}
         field = {"fieldPath": f"metadata.annotations['{ANNOTATION_CONFIG}']"}
         return {"downwardAPI": {"items": [{"path": CONFIG_FILE, "fieldRef": field}]}}

@@ -61,9 +61,7 @@ class ArtifactResult(ApiModel):
     """The model that the run wrote."""
 
     uri: str = Field(description="Where it lies.")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(
-        description="The trust anchor: nothing else may be loaded."
-    )
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="The trust anchor: nothing else may be loaded.")
     bytes: int | None = Field(None, description="Size.")
     format: str | None = Field(None, description="Format, e.g. skops or npz.")
 
@@ -116,13 +114,9 @@ class ContractViolation(Exception):
 def parse_result(message: str) -> TrainerResult:
     """The trainer's answer. Raises ContractViolation with the first thing that is wrong."""
     if not message.strip():
-        raise ContractViolation(
-            "the termination message is empty: write the result as one JSON object to $RETRAIN_RESULT_PATH"
-        )
+        raise ContractViolation("the termination message is empty: write the result as one JSON object to $RETRAIN_RESULT_PATH")
     if len(message.encode()) > RESULT_MAX_BYTES:
-        raise ContractViolation(
-            f"the result is longer than {RESULT_MAX_BYTES} bytes: what is longer goes to manifest.json"
-        )
+        raise ContractViolation(f"the result is longer than {RESULT_MAX_BYTES} bytes: what is longer goes to manifest.json")
     try:
         raw = json.loads(message)
     except ValueError as error:

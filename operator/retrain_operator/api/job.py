@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, SpecModel, Time, cel, list_map
 from retrain_operator.api.contract import RunDetails
@@ -44,20 +44,18 @@ class Phase(StrEnum):
 class RunTemplateSpec(SpecModel):
     """What to run: the part of a run's spec that a schedule's jobTemplate holds."""
 
-    model_config = {
-        "json_schema_extra": cel(
+    model_config = ConfigDict(
+        json_schema_extra=cel(
             ("!has(self.config) || !has(self.configFrom)", "set config or configFrom, not both"),
         )
-    }
+    )
 
     mode: Mode = Field(
         Mode.EXECUTE,
         description="Execute trains. Simulate validates, reaches the data and computes its version; it trains and writes nothing.",
     )
     trainer: Trainer = Field(description="The pod that trains.")
-    config: Opaque | None = Field(
-        None, description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG)."
-    )
+    config: Opaque | None = Field(None, description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG).")
     config_from: ConfigFrom | None = Field(None, description="Where the configuration stands instead.")
     data: Data | None = Field(None, description="What to train on.")
     output: Output | None = Field(None, description="Where artifacts go.")
@@ -86,9 +84,7 @@ class RetrainJobSpec(RunTemplateSpec):
     )
     trigger: Trigger = Field(Trigger.MANUAL, description="Why the run exists.")
     scheduled_time: Time | None = Field(None, description="Tick that the run was made for, in UTC.")
-    window: str | None = Field(
-        None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer."
-    )
+    window: str | None = Field(None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     suspend: bool = Field(False, description="Hold a run that has not started.")
     previous: Previous | None = Field(None, description="The schedule's last trained run.")
 
@@ -105,9 +101,7 @@ class RunError(ApiModel):
 class RunSummary(ApiModel):
     """What `kubectl get` prints."""
 
-    result: str | None = Field(
-        None, description="Outcome in a few words: the first metrics, or the reason of a failure."
-    )
+    result: str | None = Field(None, description="Outcome in a few words: the first metrics, or the reason of a failure.")
     model: str | None = Field(None, description="The first twelve digits of the artifact's sha256.")
     duration: str | None = Field(None, description="From start to completion.")
 

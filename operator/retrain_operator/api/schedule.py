@@ -74,13 +74,9 @@ class RetrainScheduleSpec(SpecModel):
         ConcurrencyPolicy.FORBID,
         description="Forbid: a tick that finds a run unfinished waits for its end, within its deadline, until the next tick is due.",
     )
-    window: str | None = Field(
-        None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer."
-    )
+    window: str | None = Field(None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
-    successful_jobs_history_limit: int = Field(
-        3, ge=0, le=1000, description="Completed and skipped runs that are kept."
-    )
+    successful_jobs_history_limit: int = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
     failed_jobs_history_limit: int = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
 
 
@@ -137,9 +133,7 @@ class RetrainScheduleStatus(ApiModel):
     last_failure_time: Time | None = Field(None, description="When a run last failed.")
     consecutive_failures: int = Field(0, description="Failed runs since the last that did not fail.")
     last_decision: TickDecision | None = Field(None, description="What became of the last tick.")
-    recent_decisions: list[TickDecision] = Field(
-        default_factory=list, description="Ticks that made no run, newest first."
-    )
+    recent_decisions: list[TickDecision] = Field(default_factory=list, description="Ticks that made no run, newest first.")
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 
 

@@ -106,9 +106,7 @@ class Cluster(Protocol):
     async def get(self, resource: Resource, key: Key) -> Body | None:
         """The object, or None when there is none."""
 
-    async def list(
-        self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
-    ) -> Listing:
+    async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = "") -> Listing:
         """All objects of a namespace, or of all namespaces (None), newest state (never a stale cache)."""
 
     def watch(
