@@ -69,8 +69,8 @@ def tick_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, tick: datetime, pr
         "metadata": {
             "name": tick_run_name(metadata.name, tick),
             "namespace": metadata.namespace,
-            "labels": {**((meta and meta.labels) or {}), **_labels(run)},
-            "annotations": dict((meta and meta.annotations) or {}),
+            "labels": {**(meta.labels or {} if meta else {}), **_labels(run)},
+            "annotations": dict(meta.annotations or {} if meta else {}),
             "ownerReferences": [owner_reference("RetrainSchedule", metadata)],
         },
         "spec": run.to_json(),
@@ -179,7 +179,7 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
     """The trainer contract's variables. What is not given is absent, not empty."""
     data, previous = spec.data, spec.previous
     deadline = spec.active_deadline_seconds
-    given = {
+    given: dict[str, str | None] = {
         "RETRAIN_CONTRACT": CONTRACT,
         "RETRAIN_RUN_ID": run_id(metadata),
         "RETRAIN_ATTEMPT": "1",
@@ -187,12 +187,12 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
         "RETRAIN_RESULT_PATH": RESULT_PATH,
         "RETRAIN_CONFIG": f"{CONFIG_DIR}/{CONFIG_FILE}" if spec.config is not None or spec.config_from else None,
         "RETRAIN_WINDOW": spec.window,
-        "RETRAIN_DATA_URI": data and data.uri,
-        "RETRAIN_DATA_FORMAT": data and data.format,
-        "RETRAIN_DATA_CHECK": data and data.check.value,
-        "RETRAIN_PREVIOUS_DATA_VERSION": previous and previous.data_version,
-        "RETRAIN_PREVIOUS_CONFIG_HASH": previous and previous.config_hash,
-        "RETRAIN_OUTPUT_URI": spec.output and spec.output.uri,
+        "RETRAIN_DATA_URI": data.uri if data else None,
+        "RETRAIN_DATA_FORMAT": data.format if data else None,
+        "RETRAIN_DATA_CHECK": data.check.value if data else None,
+        "RETRAIN_PREVIOUS_DATA_VERSION": previous.data_version if previous else None,
+        "RETRAIN_PREVIOUS_CONFIG_HASH": previous.config_hash if previous else None,
+        "RETRAIN_OUTPUT_URI": spec.output.uri if spec.output else None,
         "RETRAIN_DEADLINE_SECONDS": str(deadline) if deadline is not None else None,
         "PYTHONHASHSEED": "0",
     }

@@ -4,10 +4,10 @@ from enum import StrEnum
 
 from pydantic import ConfigDict, Field
 
-from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, SpecModel, Time, cel, list_map
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, SpecModel, Time, cel, list_map
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.names import SCHEDULE_NAME_MAX
-from retrain_operator.api.trainer import ConfigFrom, Data, Opaque, Output, Trainer
+from retrain_operator.api.trainer import ConfigFrom, Data, Output, Trainer
 
 WINDOW_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"  # a label's value
 

@@ -1,0 +1,24 @@
+"""`retrain`: one command, its subcommands in a file each."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from retrain_operator.cli import demo, operate
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="retrain", description="Keep machine-learning models fresh on Kubernetes.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('retrain-operator')}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in (operate, demo):
+        command.add_to(commands)
+    options = parser.parse_args(argv)
+    code: int = options.run(options)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""`retrain operator`: run the operator on a cluster."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from retrain_operator import logs, settings
+from retrain_operator.cluster.protocol import ClusterError
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
+
+log = logging.getLogger(__name__)
+
+
+def add_to(commands: "Commands") -> None:
+    """Add the subcommand."""
+    defaults = settings.from_environment()
+    parser = commands.add_parser(
+        "operator",
+        help="run the operator on a cluster",
+        description="Run the operator. Every flag can be given as RETRAIN_OPERATOR_* in the environment too.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--all-namespaces", "-A", action="store_true", help="watch the whole cluster (the default)")
+    where.add_argument("--namespace", "-n", action="append", default=[], help="watch only this namespace; may be repeated")
+    parser.add_argument(
+        "--leader-election", action=argparse.BooleanOptionalAction, default=defaults.leader_election, help="let only one replica write"
+    )
+    parser.add_argument("--lease-namespace", default=defaults.lease_namespace, help="namespace of the leader's Lease; the pod's own if unset")
+    parser.add_argument("--http-host", default=defaults.http_host, help="address of /healthz, /readyz and /metrics")
+    parser.add_argument("--http-port", type=int, default=defaults.http_port, help="port of /healthz, /readyz and /metrics")
+    parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")
+    parser.add_argument("--kubeconfig", default=defaults.kubeconfig, help="kubeconfig file; in a pod its service account is used")
+    parser.add_argument("--context", default=defaults.context, help="context of the kubeconfig")
+    parser.set_defaults(run=run, defaults=defaults)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exit code 0 after SIGTERM, 1 when there is no cluster to talk to."""
+    from retrain_operator import handlers  # kopf takes half a second to import, which no other command should pay
+
+    base: settings.Settings = options.defaults
+    chosen = replace(
+        base,
+        namespaces=() if options.all_namespaces else tuple(options.namespace) or base.namespaces,
+        leader_election=options.leader_election,
+        lease_namespace=options.lease_namespace,
+        http_host=options.http_host,
+        http_port=options.http_port,
+        log_format=options.log_format,
+        log_level=options.log_level,
+        kubeconfig=options.kubeconfig,
+        context=options.context,
+    )
+    logs.configure(chosen.log_format, chosen.log_level)
+    try:
+        asyncio.run(handlers.serve(chosen))
+    except* ClusterError as errors:
+        for error in errors.exceptions:
+            print(f"retrain operator: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -1,0 +1,104 @@
+"""The kopf shell: `kopf run -m retrain_operator.handlers`, or `retrain operator`, which restarts kopf when it gives up.
+
+Handlers only take an event in. There are no create, update, delete or resume handlers, timers, daemons, indexes or peering: each of them
+makes kopf write to the objects, and none of them is needed by a controller that looks at keys.
+"""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from typing import Any
+
+import kopf
+
+from retrain_operator.api.names import GROUP, VERSION
+from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Resource
+from retrain_operator.runtime import Runtime, running
+from retrain_operator.settings import Settings, from_environment
+
+RESTART_PAUSE_S = 1.0
+RESTART_PAUSE_MAX_S = 30.0  # kopf gives up when the API server is away for long; it comes back when it comes back
+
+log = logging.getLogger(__name__)
+
+
+@kopf.on.startup()
+async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
+    """Keep kopf from writing anything; under `kopf run`, start the runtime too."""
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.scanning.disabled = True  # it would watch all CRDs and namespaces, which takes rights that nothing here needs
+    settings.watching.server_timeout = 300
+    if "runtime" not in memo:
+        memo.stack = AsyncExitStack()
+        memo.runtime = await memo.stack.enter_async_context(running(from_environment()))
+
+
+@kopf.on.cleanup()
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """Release the lease, under `kopf run`."""
+    if "stack" in memo:
+        await memo.stack.aclose()
+
+
+@kopf.on.login()
+def login(memo: kopf.Memo, **_: Any) -> kopf.ConnectionInfo:
+    """The same credentials as the runtime's. kopf asks again when they are refused."""
+    credentials = memo.runtime.credentials
+    authorization = credentials.authorization()
+    return kopf.ConnectionInfo(
+        server=credentials.server,
+        ca_path=credentials.ca_file,
+        insecure=not credentials.verify,
+        certificate_path=credentials.certificate_file,
+        private_key_path=credentials.key_file,
+        scheme=authorization.split(" ", 1)[0] if authorization else None,
+        token=authorization.split(" ", 1)[1] if authorization else None,
+        proxy_url=credentials.proxy,
+    )
+
+
+@kopf.on.event(GROUP, VERSION, SCHEDULES.plural)
+async def schedule_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Take in a RetrainSchedule."""
+    _take(memo.runtime, SCHEDULES, event)
+
+
+@kopf.on.event(GROUP, VERSION, RUNS.plural)
+async def run_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+    """Take in a RetrainJob."""
+    _take(memo.runtime, RUNS, event)
+
+
+def _take(runtime: Runtime, resource: Resource, event: kopf.RawEvent) -> None:
+    runtime.controller.take(resource, event["type"] or "ADDED", dict(event["object"]))  # no type: from kopf's first list
+
+
+async def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT. The runtime comes first and outlives kopf, which is started again whenever it gives up."""
+    async with running(settings) as runtime:
+        stopping = asyncio.Event()
+        pause_s = RESTART_PAUSE_S
+        while not stopping.is_set():
+            started_at = asyncio.get_running_loop().time()
+            try:
+                await kopf.operator(
+                    clusterwide=not settings.namespaces,
+                    namespaces=settings.namespaces,
+                    standalone=True,
+                    memo=kopf.Memo(runtime=runtime),
+                )
+                return  # it ends without an error only when a signal says so
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001  # whatever kopf gives up on; our own tasks fail elsewhere
+                log.warning("kopf gave up: %r; starting it again in %.0f s", error, pause_s)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, stopping.set)  # kopf took its own with it
+            try:
+                async with asyncio.timeout(pause_s):
+                    await stopping.wait()
+            except TimeoutError:
+                lasted_s = asyncio.get_running_loop().time() - started_at
+                pause_s = RESTART_PAUSE_S if lasted_s > 10 * pause_s else min(RESTART_PAUSE_MAX_S, 2 * pause_s)

@@ -1,0 +1,118 @@
+"""Does what was decided: one API write per action, in order, and takes every answer into the cache."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.names import Key
+from retrain_operator.clock import Clock
+from retrain_operator.cluster.protocol import (
+    JOBS,
+    RUNS,
+    SCHEDULES,
+    AlreadyExists,
+    Body,
+    Cluster,
+    Conflict,
+    Rejected,
+    Resource,
+)
+from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.workqueue import Item
+from retrain_operator.rules.decision import Action, CreateJob, CreateRun, DeleteRun, WriteStatus
+
+log = logging.getLogger(__name__)
+
+
+class Stale(Exception):
+    """The world was not as observed. What it is like is in the cache by now: decide again."""
+
+
+class Refused(Exception):
+    """The API server refuses, now and next time, what the spec asks for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Applier:
+    """Performs actions on the cluster."""
+
+    def __init__(self, cluster: Cluster, cache: Cache, clock: Clock, metrics: Metrics, notice: Callable[[list[Item]], None]) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._clock = clock
+        self._metrics = metrics
+        self._notice = notice
+
+    async def apply(self, resource: Resource, metadata: ObjectMeta, status: Mapping[str, Any], action: Action) -> None:
+        """Do `action` for the object. Raises Stale, Refused, ClusterError."""
+        match action:
+            case CreateRun(body):
+                await self._create(RUNS, body)
+            case CreateJob(body):
+                await self._create(JOBS, body)
+                self._observe_tick_to_job(metadata.key)
+            case WriteStatus(desired):
+                await self._write_status(resource, metadata, status, desired)
+            case DeleteRun(key, uid):
+                if await self._cluster.delete(RUNS, key, uid=uid):
+                    log.info("%s: deleted RetrainJob %s beyond the history limit", metadata.key, key.name)
+                self._notice(self._cache.remove(RUNS, key, uid))
+
+    async def refresh(self, resource: Resource, key: Key) -> None:
+        """Read one object again."""
+        body = await self._cluster.get(resource, key)
+        if body is not None:
+            self._notice(self._cache.put(resource, body))
+            return
+        known = self._cache.schedules.get(key) if resource is SCHEDULES else self._cache.runs.get(key)
+        if known is not None:
+            self._notice(self._cache.remove(resource, key, known.uid))
+
+    async def _create(self, resource: Resource, body: Body) -> None:
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        try:
+            answer = await self._cluster.create(resource, key.namespace, body)
+        except Rejected as error:
+            raise Refused(error.message) from error
+        if isinstance(answer, AlreadyExists):
+            # Ours, from an answer that was lost or a process that died, or somebody else's: its owner tells.
+            found = await self._cluster.get(resource, key)
+            if found is not None:
+                self._notice(self._cache.put(resource, found))
+            raise Stale(f"{resource.kind} {key} exists already")
+        log.info("%s: created %s", key, resource.kind)
+        self._notice(self._cache.put(resource, answer))
+
+    async def _write_status(self, resource: Resource, metadata: ObjectMeta, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        patch = merge_patch(old, new)
+        answer = await self._cluster.patch_status(resource, metadata.key, patch, resource_version=metadata.resource_version)
+        if answer is None:
+            self._notice(self._cache.remove(resource, metadata.key, metadata.uid))
+        elif isinstance(answer, Conflict):
+            await self.refresh(resource, metadata.key)
+            raise Stale(f"{resource.kind} {metadata.key} was written by somebody else")
+        else:
+            self._notice(self._cache.put(resource, answer))
+
+    def _observe_tick_to_job(self, run: Key) -> None:
+        entry = self._cache.runs.get(run)
+        if entry is not None and entry.child.scheduled_time is not None:
+            self._metrics.tick_to_job.observe((self._clock.now() - entry.child.scheduled_time).total_seconds())
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON merge patch (RFC 7396) that makes `new` of `old`."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif value != before:
+            patch[name] = value
+    return patch

@@ -1,0 +1,304 @@
+"""The controller: watch events, the clock and a periodic resync put keys on a queue; each key is observed, decided on and applied.
+
+    watch event ─┐
+    agenda ──────┼─> queue of keys ─> observe (cache) ─> decide(observed, now) ─> apply (API writes) ─> agenda
+    resync ──────┘
+
+An event says only "look at this key", so a lost, repeated, reordered or late one changes nothing.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.job import Phase
+from retrain_operator.api.names import LABEL_RUN, Key
+from retrain_operator.clock import Clock
+from retrain_operator.cluster.fence import Fenced, NotLeader
+from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer, missed_changes
+from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
+from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.agenda import Agenda
+from retrain_operator.reconcile.apply import Applier, Refused, Stale
+from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.events import EventRecorder
+from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
+from retrain_operator.rules import reasons
+from retrain_operator.rules import run as run_rules
+from retrain_operator.rules import schedule as schedule_rules
+from retrain_operator.rules.decision import Decision, Event, WriteStatus
+from retrain_operator.rules.observed import RunObserved, ScheduleObserved
+
+LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
+WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
+FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
+BACKOFF_FIRST_S = 0.25
+BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """One object as it was observed, with what was decided about it."""
+
+    resource: Resource
+    metadata: ObjectMeta
+    status: dict[str, Any]
+    decision: Decision
+
+
+class Controller:
+    """One operator's work on one cluster."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        clock: Clock,
+        *,
+        namespaces: Sequence[str | None] = (None,),
+        watches_custom_resources: bool = True,
+        is_leader: Callable[[], bool] = lambda: True,
+        instance: str = "retrain-operator",
+        metrics: Metrics | None = None,
+        resync_interval_s: float = RESYNC_INTERVAL_S,
+    ) -> None:
+        """`watches_custom_resources`: False when somebody else calls `take` for RetrainSchedules and RetrainJobs, as kopf does."""
+        self.synced = asyncio.Event()
+        self.metrics = metrics or Metrics()
+        self.cache = Cache(clock.monotonic)
+        self.queue = WorkQueue()
+        self._cluster = Fenced(cluster, is_leader)
+        self._clock = clock
+        self._namespaces = tuple(namespaces)
+        self._resync_interval_s = resync_interval_s
+        self._leading = asyncio.Event()
+        self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
+        self._events = EventRecorder(self._cluster, clock, instance)
+        self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
+        self._pushed = () if watches_custom_resources else (SCHEDULES, RUNS)
+        watched = (SCHEDULES, RUNS, JOBS) if watches_custom_resources else (JOBS,)
+        self._informers = {resource: self._informer(resource) for resource in watched}
+        self._listed_at = float("-inf")
+        self._failures: dict[Item, int] = {}
+        self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
+        self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
+
+    def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
+        """Take in a watch event."""
+        self.cache.heard(resource)
+        metadata = body["metadata"]
+        if change == "DELETED":
+            self._notice(self.cache.remove(resource, Key(metadata["namespace"], metadata["name"]), metadata["uid"]))
+        else:
+            self._notice(self.cache.put(resource, body))
+
+    def stop_leading(self) -> None:
+        """Another process may lead: nothing more is decided here. The cache stays warm."""
+        self._leading.clear()
+
+    async def lead(self) -> None:
+        """Decide from now on. What the watches missed meanwhile is listed first."""
+        await self.synced.wait()
+        if self._clock.monotonic() - self._listed_at > FRESH_S:
+            await self._until_it_works(self.resync)
+        self._leading.set()
+        for item in self.cache.everything():
+            self._notice([item])
+
+    async def run(self) -> None:
+        """Work until cancelled. Decides nothing before `lead`."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers.values():
+                tasks.create_task(informer.run())
+            tasks.create_task(self._synchronise())
+            tasks.create_task(self._agenda.run())
+            tasks.create_task(self._events.run())
+            for _ in range(WORKERS):
+                tasks.create_task(self._work())
+
+    async def resync(self) -> None:
+        """Compare what is known with fresh lists: the guarantee behind every event. Raises ClusterError."""
+        for resource in self._pushed:
+            for namespace in self._namespaces:
+                await self._compare(resource, namespace)
+        for informer in self._informers.values():
+            await informer.resync()
+        self._listed_at = self._clock.monotonic()
+
+    async def settled(self) -> None:
+        """Return when nothing is left to look at."""
+        await self.queue.join()
+
+    def _informer(self, resource: Resource) -> Informer:
+        return Informer(
+            self._cluster,
+            resource,
+            self._namespaces,
+            label_selector=LABEL_RUN if resource is JOBS else "",
+            on_event=lambda change, body: self.take(resource, change, body),
+            monotonic=self._clock.monotonic,
+            sleep=self._clock.sleep,
+        )
+
+    async def _synchronise(self) -> None:
+        # Custom resources before Jobs: of Jobs, only those of unfinished runs are kept.
+        for resource in self._pushed:
+            for namespace in self._namespaces:
+                await self._until_it_works(partial(self._compare, resource, namespace))
+        for informer in self._informers.values():
+            await informer.synced.wait()
+        self._listed_at = self._clock.monotonic()
+        self.synced.set()
+        log.info("knows %d schedules and %d runs", len(self.cache.schedules), len(self.cache.runs))
+        while True:
+            await self._clock.sleep(self._resync_interval_s)
+            await self._until_it_works(self.resync)
+
+    async def _compare(self, resource: Resource, namespace: str | None) -> None:
+        listing = await self._cluster.list(resource, namespace)
+        known = {key: seen for key, seen in self.cache.known(resource).items() if namespace in (None, key.namespace)}
+        for change in missed_changes(known, listing, deleted_meanwhile=self.cache.deleted):
+            self.take(resource, change.type, change.body)
+        self.cache.heard(resource)
+
+    async def _until_it_works(self, call: Callable[[], Awaitable[None]]) -> None:
+        pause_s = BACKOFF_FIRST_S
+        while True:
+            try:
+                return await call()
+            except ClusterError as error:
+                log.warning("cannot list: %s; trying again in %.1f s", error, pause_s)
+                await self._clock.sleep(pause_s)
+                pause_s = min(BACKOFF_MAX_S, pause_s * 2)
+
+    def _notice(self, items: Sequence[Item]) -> None:
+        for item in items:
+            self.queue.add(item, urgent=item.kind is Kind.RUN and item.key not in self.cache.jobs)
+
+    async def _work(self) -> None:
+        while True:
+            await self._leading.wait()
+            item = await self.queue.take()
+            try:
+                await self._look_at(item)
+            finally:
+                self.queue.done(item)
+
+    async def _look_at(self, item: Item) -> None:
+        """Reconcile, and say what comes of an error."""
+        try:
+            await self._reconcile(item)
+            self._failures.pop(item, None)
+        except NotLeader:
+            pass  # the next leader looks at everything
+        except Stale as stale:
+            log.debug("%s: %s", item, stale)
+            self._again(item, "Stale", at_once=item not in self._failures)
+        except Forbidden as error:
+            self._tell_forbidden(item, error)
+            self._again(item, "Forbidden")
+        except ClusterError as error:
+            log.warning("%s: %s", item, error)
+            self._again(item, type(error).__name__, retry_after_s=error.retry_after_s if isinstance(error, Unavailable) else 0.0)
+        except Exception:  # a bug that one object triggers must not stop the work on all others
+            log.exception("%s: this is a bug in the operator", item)
+            self._again(item, "Bug")
+
+    def _again(self, item: Item, error: str, *, at_once: bool = False, retry_after_s: float = 0.0) -> None:
+        self.metrics.errors.labels(error).inc()
+        failures = self._failures[item] = self._failures.get(item, 0) + 1
+        if at_once:
+            self.queue.add(item)
+            return
+        delay_s = max(retry_after_s, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures, 16)))
+        self._agenda.set(item, self._clock.now() + timedelta(seconds=delay_s))
+
+    def _tell_forbidden(self, item: Item, error: Forbidden) -> None:
+        log.warning("%s: forbidden: %s", item, error)
+        entry = self.cache.schedules.get(item.key) if item.kind is Kind.SCHEDULE else self.cache.runs.get(item.key)
+        if item in self._failures or entry is None or entry.raw is None:
+            return  # told once
+        metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
+        resource = SCHEDULES if item.kind is Kind.SCHEDULE else RUNS
+        note = f"{error.message}: grant the right or raise the quota; it is tried again"
+        self._events.record(resource.kind, metadata, Event("Warning", reasons.CREATE_FAILED, note))
+
+    async def _reconcile(self, item: Item) -> None:
+        view = await self._decide(item)
+        if view is not None and view.decision.starts and self.cache.age_s(view.resource, item.key) > FRESH_S:
+            # A silent watch may hide that the object was suspended, edited or deleted.
+            await self._applier.refresh(view.resource, item.key)
+            view = await self._decide(item)
+        if view is None:
+            self._agenda.set(item, None)
+            return
+        for action in view.decision.actions:
+            try:
+                await self._applier.apply(view.resource, view.metadata, view.status, action)
+            except Refused as refused:
+                log.warning("%s: refused: %s", item, refused)
+                self._refusals[view.metadata.uid] = (view.metadata.generation, refused.message)
+                self.queue.add(item)
+                return
+            if isinstance(action, WriteStatus):
+                self._count(view, action)
+        for event in view.decision.events:
+            log.info("%s: %s: %s", item, event.reason, event.note)
+            self._events.record(view.resource.kind, view.metadata, event)
+        self._agenda.set(item, view.decision.wake_at)
+
+    async def _decide(self, item: Item) -> _View | None:
+        """Observe and decide. None when there is nothing, or nothing left, to decide about."""
+        if item.kind is Kind.SCHEDULE:
+            schedule = self._observe_schedule(item.key)
+            if schedule is None:
+                return None
+            decision = schedule_rules.decide(schedule, self._now())
+            return _View(SCHEDULES, schedule.metadata, schedule.status.to_json(), decision)
+        run = await self._observe_run(item.key)
+        if run is None:
+            return None
+        return _View(RUNS, run.metadata, run.status.to_json(), run_rules.decide(run, self._now()))
+
+    def _observe_schedule(self, key: Key) -> ScheduleObserved | None:
+        entry = self.cache.schedules.get(key)
+        if entry is None:
+            return None
+        observed = edge.schedule(entry.raw, self.cache.runs_of(key))
+        return replace(observed, refused=self._refusal(observed.metadata))
+
+    async def _observe_run(self, key: Key) -> RunObserved | None:
+        entry = self.cache.runs.get(key)
+        if entry is None or entry.raw is None:
+            return None
+        job = self.cache.jobs.get(key)
+        observed = edge.run(entry.raw, job.state if job else None)
+        pod = None
+        if job is not None and job.state.end is not None and not entry.child.is_finished:
+            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
+            pod = edge.pod_end(pods.items)
+        return replace(observed, pod=pod, refused=self._refusal(observed.metadata))
+
+    def _refusal(self, metadata: ObjectMeta) -> str | None:
+        generation, message = self._refusals.get(metadata.uid, (None, None))
+        return message if generation == metadata.generation else None
+
+    def _count(self, view: _View, write: WriteStatus) -> None:
+        for fate in view.decision.fates:
+            self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
+        phase = write.status.get("phase")
+        if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
+            reason = (write.status.get("error") or {}).get("reason") or phase
+            self.metrics.runs.labels(phase, reason).inc()
+
+    def _now(self) -> datetime:
+        """Whole seconds, as every time of the API."""
+        return self._clock.now().replace(microsecond=0)

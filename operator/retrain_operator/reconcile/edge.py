@@ -1,0 +1,139 @@
+"""Where JSON from the cluster becomes the values that rules read. Behind this module nobody looks into a body."""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
+from retrain_operator.api.contract import Outcome
+from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.names import TRAINER_CONTAINER
+from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
+
+Body = Mapping[str, Any]
+Spec = TypeVar("Spec", bound=SpecModel)
+
+_META_FIELDS = ("namespace", "name", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels")
+_TICK_FIELDS = ("f:schedule", "f:timeZone")
+
+
+def schedule(raw: bytes, runs: tuple[ChildRun, ...]) -> ScheduleObserved:
+    """A RetrainSchedule from `slim` bytes, with its runs."""
+    body = json.loads(raw)
+    edited = body.get("editedAt")
+    return ScheduleObserved(
+        metadata=ObjectMeta.model_validate(body["metadata"]),
+        spec=_spec(RetrainScheduleSpec, body["spec"]),
+        status=RetrainScheduleStatus.model_validate(body["status"]),
+        runs=runs,
+        edited_at=parse_time(edited) if edited else None,
+    )
+
+
+def run(raw: bytes, job: JobState | None) -> RunObserved:
+    """A RetrainJob from `slim` bytes, with its Job."""
+    body = json.loads(raw)
+    return RunObserved(
+        metadata=ObjectMeta.model_validate(body["metadata"]),
+        spec=_spec(RetrainJobSpec, body["spec"]),
+        status=RetrainJobStatus.model_validate(body["status"]),
+        job=job,
+    )
+
+
+def slim(body: Body) -> bytes:
+    """What the cache keeps of a custom resource: compact JSON without managed fields and foreign annotations."""
+    metadata = body["metadata"]
+    kept: dict[str, Any] = {
+        "metadata": {field: metadata[field] for field in _META_FIELDS if field in metadata},
+        "spec": body.get("spec") or {},
+        "status": body.get("status") or {},
+    }
+    edited = _ticks_edited_at(metadata.get("managedFields") or ())
+    if edited:
+        kept["editedAt"] = edited
+    return json.dumps(kept, separators=(",", ":")).encode()
+
+
+def child_run(body: Body) -> ChildRun:
+    """What a schedule's rules read of a RetrainJob."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    result = status.get("result") or {}
+    return ChildRun(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        owner_uid=owner_uid(body),
+        schedule=spec.get("schedule"),
+        phase=Phase(status.get("phase") or Phase.PENDING),
+        created=parse_time(metadata["creationTimestamp"]),
+        scheduled_time=_time(spec.get("scheduledTime")),
+        completion_time=_time(status.get("completionTime")),
+        trained=result.get("outcome") == Outcome.TRAINED,
+        data_version=(result.get("data") or {}).get("version"),
+        config_hash=(result.get("config") or {}).get("hash"),
+    )
+
+
+def job_state(body: Body) -> JobState:
+    """What a run's rules read of a Job."""
+    metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
+    true = [each for each in status.get("conditions") or () if each.get("status") == "True"]
+    end = next((each for each in true if each["type"] in (JobEnd.COMPLETE, JobEnd.FAILED)), None)
+    return JobState(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        owner_uid=owner_uid(body),
+        ready=status.get("ready") or 0,
+        suspended=bool(spec.get("suspend")),
+        start_time=_time(status.get("startTime")),
+        end=JobEnd(end["type"]) if end else None,
+        end_time=_time(end.get("lastTransitionTime")) if end else None,
+        end_reason=end.get("reason", "") if end else "",
+        end_message=end.get("message", "") if end else "",
+    )
+
+
+def pod_end(pods: Iterable[Body]) -> PodEnd | None:
+    """How the trainer's container ended, in the pod that ended last; an earlier one was replaced after a disruption."""
+    ended: list[tuple[str, PodEnd]] = []
+    for pod in pods:
+        for container in (pod.get("status") or {}).get("containerStatuses") or ():
+            terminated = (container.get("state") or {}).get("terminated")
+            if container.get("name") == TRAINER_CONTAINER and terminated:
+                end = PodEnd(terminated["exitCode"], terminated.get("reason") or "", terminated.get("message") or "")
+                ended.append((terminated.get("finishedAt") or "", end))
+    return max(ended, key=lambda each: each[0])[1] if ended else None
+
+
+def owner_uid(body: Body) -> str | None:
+    """UID of the controlling owner."""
+    references = body["metadata"].get("ownerReferences") or ()
+    return next((each["uid"] for each in references if each.get("controller")), None)
+
+
+def _spec(model: type[Spec], raw: Body) -> Spec | InvalidSpec:
+    """The API server has validated what it stores; what fails here was stored under another version of the CRD."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        return InvalidSpec(f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _ticks_edited_at(managed_fields: Iterable[Body]) -> str | None:
+    """When schedule or timeZone were last edited, as far as field management tells: never earlier, at times later."""
+    times = [
+        entry["time"]
+        for entry in managed_fields
+        if "time" in entry and any(field in (entry.get("fieldsV1") or {}).get("f:spec", {}) for field in _TICK_FIELDS)
+    ]
+    return max(times, default=None)
+
+
+def _time(value: str | None) -> datetime | None:
+    return parse_time(value).astimezone(UTC) if value else None

@@ -1,0 +1,76 @@
+"""Kubernetes Events, written behind the actions that they tell of and never in their way."""
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.names import API_VERSION
+from retrain_operator.clock import Clock
+from retrain_operator.cluster.protocol import EVENTS, Cluster, ClusterError
+from retrain_operator.rules.decision import Event
+
+QUEUE_MAX = 10_000  # a burst larger than this loses events, never runs
+NOTE_MAX = 1024  # the API server refuses a longer note
+REPORTER = "retrain.dev/retrain-operator"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    kind: str
+    metadata: ObjectMeta
+    event: Event
+    time: str
+
+
+class EventRecorder:
+    """Writes events one after another."""
+
+    def __init__(self, cluster: Cluster, clock: Clock, instance: str) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._instance = instance
+        self._queue: asyncio.Queue[_Told] = asyncio.Queue(QUEUE_MAX)
+
+    def record(self, kind: str, metadata: ObjectMeta, event: Event) -> None:
+        """Tell of `event` on the object, soon."""
+        told = _Told(kind, metadata, event, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        try:
+            self._queue.put_nowait(told)
+        except asyncio.QueueFull:
+            log.warning("%s/%s: event %s is lost: too many wait", metadata.namespace, metadata.name, event.reason)
+
+    async def run(self) -> None:
+        """Write what was recorded, until cancelled."""
+        while True:
+            told = await self._queue.get()
+            try:
+                await self._cluster.create(EVENTS, told.metadata.namespace, self._body(told))
+            except ClusterError as error:
+                log.warning("%s/%s: event %s is lost: %s", told.metadata.namespace, told.metadata.name, told.event.reason, error)
+
+    def _body(self, told: _Told) -> dict[str, object]:
+        metadata, event = told.metadata, told.event
+        return {
+            "apiVersion": "events.k8s.io/v1",
+            "kind": "Event",
+            "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
+            "eventTime": told.time,
+            "reportingController": REPORTER,
+            "reportingInstance": self._instance[:128],
+            "action": "Reconcile",
+            "reason": event.reason,
+            "type": event.type,
+            "note": event.note if len(event.note) <= NOTE_MAX else event.note[: NOTE_MAX - 1] + "…",
+            "regarding": {
+                "apiVersion": API_VERSION,
+                "kind": told.kind,
+                "namespace": metadata.namespace,
+                "name": metadata.name,
+                "uid": metadata.uid,
+                "resourceVersion": metadata.resource_version,
+            },
+        }

@@ -1,0 +1,56 @@
+"""A schedule's memory of its runs: how the last ones went, and which records may go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from retrain_operator.api.job import Phase
+from retrain_operator.api.schedule import LastTrained, RetrainScheduleSpec, RetrainScheduleStatus
+from retrain_operator.rules.observed import ChildRun
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """How the runs went, counted once each although their records are pruned."""
+
+    last_successful_time: datetime | None
+    last_failure_time: datetime | None
+    consecutive_failures: int
+    last_trained: LastTrained | None
+    last_run: ChildRun | None  # the last to finish; None when nothing finished since the status was written
+
+
+def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
+    """The status' account carried on with the runs that finished since."""
+    counted_through = max(status.last_successful_time or _NEVER, status.last_failure_time or _NEVER)
+    was_active = {active.name for active in status.active}
+    # A run that ends in the same second as one already counted is known by having been active.
+    fresh = sorted(
+        (run for run in runs if run.completion_time and (run.completion_time > counted_through or run.name in was_active)),
+        key=lambda run: (run.completion_time or _NEVER, run.name),
+    )
+    successful, failed = status.last_successful_time, status.last_failure_time
+    failures, trained = status.consecutive_failures, status.last_trained
+    for run in fresh:
+        assert run.completion_time is not None
+        if run.phase is Phase.FAILED:
+            failed, failures = run.completion_time, failures + 1
+            continue
+        successful, failures = run.completion_time, 0
+        if run.trained:
+            trained = LastTrained(
+                run=run.name, data_version=run.data_version, config_hash=run.config_hash, completion_time=run.completion_time
+            )
+    return Account(successful, failed, failures, trained, fresh[-1] if fresh else None)
+
+
+def prunable(spec: RetrainScheduleSpec, uid: str, runs: Sequence[ChildRun]) -> list[ChildRun]:
+    """Finished runs beyond the history limits, oldest first. Only runs that this schedule made: what a person made, a person removes."""
+    own = [run for run in runs if run.owner_uid == uid and run.is_finished]
+    own.sort(key=lambda run: (run.completion_time or run.created, run.name))
+    failed = [run for run in own if run.phase is Phase.FAILED]
+    others = [run for run in own if run.phase is not Phase.FAILED]
+    beyond = failed[: max(0, len(failed) - spec.failed_jobs_history_limit)]
+    return beyond + others[: max(0, len(others) - spec.successful_jobs_history_limit)]

@@ -1,0 +1,94 @@
+"""What the rules read: a moment of the cluster as frozen values, gathered by reconcile/, and nothing that a rule does not read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
+from retrain_operator.errors import InvalidSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """One RetrainJob of a schedule."""
+
+    name: str
+    uid: str
+    owner_uid: str | None
+    schedule: str | None
+    phase: Phase
+    created: datetime
+    scheduled_time: datetime | None = None
+    completion_time: datetime | None = None
+    trained: bool = False
+    data_version: str | None = None
+    config_hash: str | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        return self.phase.is_finished
+
+    def was_unfinished_at(self, instant: datetime) -> bool:
+        """Whether it stood in the way of a tick at `instant`."""
+        if self.created > instant:
+            return False
+        return not self.is_finished or (self.completion_time is not None and self.completion_time > instant)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleObserved:
+    """A RetrainSchedule and its runs."""
+
+    metadata: ObjectMeta
+    spec: RetrainScheduleSpec | InvalidSpec
+    status: RetrainScheduleStatus
+    runs: tuple[ChildRun, ...] = ()
+    edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
+    refused: str | None = None  # why the API server refused a run of this generation
+
+
+class JobEnd(StrEnum):
+    """The condition that ends a Job. Nothing less counts as finished."""
+
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """A Job."""
+
+    name: str
+    uid: str
+    owner_uid: str | None
+    ready: int = 0
+    suspended: bool = False
+    start_time: datetime | None = None
+    end: JobEnd | None = None
+    end_time: datetime | None = None
+    end_reason: str = ""
+    end_message: str = ""
+    deleted: bool = False  # it is gone; this is how it was last seen
+
+
+@dataclass(frozen=True, slots=True)
+class PodEnd:
+    """How the trainer's container ended."""
+
+    exit_code: int
+    reason: str  # the runtime's: Completed, Error, OOMKilled
+    message: str  # the termination message
+
+
+@dataclass(frozen=True, slots=True)
+class RunObserved:
+    """A RetrainJob and its Job."""
+
+    metadata: ObjectMeta
+    spec: RetrainJobSpec | InvalidSpec
+    status: RetrainJobStatus
+    job: JobState | None = None
+    pod: PodEnd | None = None  # read only once the Job has ended; None then means that the pod is gone
+    refused: str | None = None  # why the API server refused the Job

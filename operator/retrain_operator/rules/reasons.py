@@ -1,0 +1,39 @@
+"""Reasons that users see in conditions, decisions and events. One CamelCase word each, and each the subject of a test row."""
+
+# Ready of a RetrainSchedule
+SCHEDULING = "Scheduling"  # True: the spec is accepted and ticks are taken
+SUSPENDED = "Suspended"  # True: accepted, but spec.suspend holds automatic starts; also a tick that was due meanwhile
+INVALID_SPEC = "InvalidSpec"  # False: the spec cannot work as it stands
+RUN_REFUSED = "RunRefused"  # False: the API server refuses the RetrainJobs made from jobTemplate
+
+# A tick
+SCHEDULED = "Scheduled"  # Run: it made its RetrainJob
+CONCURRENCY_FORBID = "ConcurrencyForbid"  # Wait or Skip: a run of the schedule was unfinished
+DEADLINE_MISSED = "DeadlineMissed"  # Skip: later than startingDeadlineSeconds
+SUPERSEDED = "Superseded"  # Skip: a newer tick was due as well, and the newest is the one that runs
+NAME_TAKEN = "NameTaken"  # Skip: the run's name belongs to something else; also a run whose Job's name does
+TOO_MANY_MISSED_TICKS = "TooManyMissedTicks"  # event: more than a hundred ticks were missed
+
+# Ready of a RetrainJob
+PENDING = "Pending"  # False: its Job exists, its pod does not run yet
+QUEUED = "Queued"  # False: its Job is suspended, by a queueing system
+RUNNING = "Running"  # False: its pod runs
+COMPLETED = "Completed"  # True: trained, or simulated
+SKIPPED = "Skipped"  # True: there was nothing to do; the trainer's own reason stands in the result
+FAILED = "Failed"  # False: failed, where nothing more precise is known
+
+# A failed run
+CONTRACT_VIOLATION = "ContractViolation"  # it ended well, but without an answer as the contract asks for
+RESULT_LOST = "ResultLost"  # its Job ended well, but the pod with the answer is gone
+POD_LOST = "PodLost"  # its Job failed, and the pod that would say why is gone
+DEADLINE_EXCEEDED = "DeadlineExceeded"  # it took longer than activeDeadlineSeconds
+JOB_DELETED = "JobDeleted"  # somebody deleted its Job before it finished
+OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed it for its memory limit
+JOB_REFUSED = "JobRefused"  # the API server refuses its Job
+
+# Events
+RUN_CREATED = "RunCreated"  # on the schedule: a tick made a RetrainJob
+JOB_CREATED = "JobCreated"  # on the run
+TICK_WAITS = "TickWaits"
+TICK_SKIPPED = "TickSkipped"
+CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again
