@@ -1,0 +1,63 @@
+"""Worlds for the behaviour tests: each test runs on the embedded cluster and on the real one."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from retrain_operator.clock import SystemClock
+from retrain_operator.cluster.credentials import load_credentials
+from retrain_operator.cluster.kube import KubeCluster
+from retrain_operator.embedded.jobs import JobController
+from retrain_operator.embedded.operator import new_cluster
+from retrain_operator.embedded.pods import ImageMap
+from retrain_operator.embedded.runners import LocalPods
+from tests.behaviour.embedded_world import EmbeddedWorld
+from tests.behaviour.real_world import RealWorld
+from tests.behaviour.world import World
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.node import NodeThread
+
+ROOT = Path(__file__).parents[2]
+OPERATOR_NAMESPACE, SERVICE_ACCOUNT = "retrain-system", "retrain-operator"
+IMAGES = {"sh": [], "retrain-trainer": [sys.executable, "-m", "retrain_trainer"]}
+_NOT_RUNNABLE_HERE = {"Deployment"}  # the operator runs as a process of the tests instead
+
+
+@pytest.fixture(scope="session")
+def installed(control_plane: ControlPlane, local_node: NodeThread) -> Path:
+    """The shipped manifests applied, all but the Deployment. The kubeconfig of the operator's service account."""
+    shipped = yaml.safe_load_all(control_plane.kubectl("kustomize", ROOT / "manifests").stdout)
+    kept = [body for body in shipped if body["kind"] not in _NOT_RUNNABLE_HERE]
+    kept.sort(key=lambda body: body["kind"] != "Namespace")
+    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(kept))
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ROOT / "crds")
+    for image, command in IMAGES.items():
+        local_node.images.add(image, command)
+    return control_plane.kubeconfig_for(OPERATOR_NAMESPACE, SERVICE_ACCOUNT)
+
+
+@pytest.fixture
+async def embedded_world(tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
+    clock = SystemClock()
+    cluster = new_cluster(clock)
+    async with JobController(cluster, LocalPods(cluster.store, ImageMap(IMAGES), tmp_path), clock):
+        yield EmbeddedWorld(cluster)
+
+
+@pytest.fixture
+async def real_world(control_plane: ControlPlane, installed: Path, namespace: str, tmp_path: Path) -> AsyncIterator[RealWorld]:
+    log = tmp_path / "operator.log"
+    async with KubeCluster(load_credentials(kubeconfig=str(control_plane.kubeconfig))) as admin:
+        yield RealWorld(admin, control_plane, namespace, installed, log)
+    if log.exists():
+        print(log.read_text())  # pytest shows it when the test failed
+
+
+@pytest.fixture(params=["embedded", pytest.param("real", marks=pytest.mark.cluster)])
+def world(request: pytest.FixtureRequest) -> World:
+    """The cluster that the test runs on."""
+    chosen: World = request.getfixturevalue(f"{request.param}_world")
+    return chosen
