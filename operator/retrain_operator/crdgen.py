@@ -12,13 +12,12 @@ from typing import Any
 import yaml
 
 from retrain_operator.api.base import ApiModel, cel, unseen_status
-from retrain_operator.api.job import Phase, RetrainJob, RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.job import MUTABLE_RUN_FIELDS, Phase, RetrainJob, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import GROUP, RUN_NAME_MAX, SCHEDULE_NAME_MAX, VERSION
 from retrain_operator.api.schedule import RetrainSchedule, RetrainScheduleSpec, RetrainScheduleStatus
 
 Schema = dict[str, Any]
 
-MUTABLE_RUN_FIELDS = frozenset({"suspend"})
 _DROPPED = frozenset({"title", "$defs", "additionalProperties"})
 
 

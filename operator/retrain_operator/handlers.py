@@ -72,7 +72,9 @@ async def run_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
 
 
 def _take(runtime: Runtime, resource: Resource, event: kopf.RawEvent) -> None:
-    runtime.controller.take(resource, event["type"] or "ADDED", dict(event["object"]))  # no type: from kopf's first list
+    change = event["type"] or "ADDED"  # none in kopf's own first list
+    if change != "BOOKMARK":
+        runtime.controller.take(resource, change, dict(event["object"]))
 
 
 async def serve(settings: Settings) -> None:

@@ -66,10 +66,8 @@ class Runtime:
         # One task for good: kopf cancels, when it restarts, whatever was started after it.
         while True:
             await self._leads.wait()
+            self._leads.clear()
             await self.controller.lead()
-            log.info("leads")
-            while self._leads.is_set():
-                await asyncio.sleep(1)
 
 
 @contextlib.asynccontextmanager

@@ -5,12 +5,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import yaml
 
 from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.credentials import load_credentials
 from retrain_operator.cluster.kube import KubeCluster
-from retrain_operator.embedded.jobs import JobController
+from retrain_operator.embedded.jobs import EmbeddedJobs
 from retrain_operator.embedded.operator import new_cluster
 from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
@@ -18,32 +17,24 @@ from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import World
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import TRAINER_IMAGE, install
 from tests.cluster.node import NodeThread
 
-ROOT = Path(__file__).parents[2]
-OPERATOR_NAMESPACE, SERVICE_ACCOUNT = "retrain-system", "retrain-operator"
-IMAGES = {"sh": [], "retrain-trainer": [sys.executable, "-m", "retrain_trainer"]}
-_NOT_RUNNABLE_HERE = {"Deployment"}  # the operator runs as a process of the tests instead
+IMAGES: dict[str, list[str]] = {"sh": [], TRAINER_IMAGE: [sys.executable, "-m", "retrain_trainer"]}
 
 
 @pytest.fixture(scope="session")
 def installed(control_plane: ControlPlane, local_node: NodeThread) -> Path:
     """The shipped manifests applied, all but the Deployment. The kubeconfig of the operator's service account."""
-    shipped = yaml.safe_load_all(control_plane.kubectl("kustomize", ROOT / "manifests").stdout)
-    kept = [body for body in shipped if body["kind"] not in _NOT_RUNNABLE_HERE]
-    kept.sort(key=lambda body: body["kind"] != "Namespace")
-    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(kept))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", ROOT / "crds")
-    for image, command in IMAGES.items():
-        local_node.images.add(image, command)
-    return control_plane.kubeconfig_for(OPERATOR_NAMESPACE, SERVICE_ACCOUNT)
+    local_node.images.add("sh", IMAGES["sh"])
+    return install(control_plane, local_node)
 
 
 @pytest.fixture
 async def embedded_world(tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
     clock = SystemClock()
     cluster = new_cluster(clock)
-    async with JobController(cluster, LocalPods(cluster.store, ImageMap(IMAGES), tmp_path), clock):
+    async with EmbeddedJobs(cluster, LocalPods(cluster.store, ImageMap(IMAGES), tmp_path), clock):
         yield EmbeddedWorld(cluster)
 
 

@@ -2,16 +2,13 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from retrain_operator.cluster.protocol import Body, Cluster, Resource
 from tests.behaviour.world import World
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import operator_process
 
 
 class RealWorld(World):
@@ -30,17 +27,5 @@ class RealWorld(World):
     @contextlib.asynccontextmanager
     async def operator(self, *flags: str) -> AsyncIterator[None]:
         """SIGKILL at the end. Its log is in `log`."""
-        environment = {**os.environ, "KUBECONFIG": str(self._kubeconfig)}
-        command = [sys.executable, "-m", "retrain_operator.cli.main", "operator", "--namespace", self.namespace]
-        with self.log.open("ab") as log:
-            process = subprocess.Popen(
-                [*command, "--no-leader-election", "--http-host", "127.0.0.1", "--http-port", "0", *flags],
-                env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-            )  # fmt: skip
-            try:
-                yield
-                assert process.poll() is None, f"the operator ended by itself: {self.log.read_text()}"
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        with operator_process(self._kubeconfig, self.log, "--namespace", self.namespace, "--no-leader-election", *flags):
+            yield

@@ -1,11 +1,23 @@
 """What every API model shares: camelCase JSON, frozen values, Kubernetes' time format, and CEL rules beside the field they guard."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from retrain_operator.api.names import Key
 
@@ -33,15 +45,65 @@ class ApiModel(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What must hold of a value, said twice: in CEL for the API server, in Python for everything that has no API server.
+
+    Stands in the `Annotated` of a field, or in the RULES of a model. The message tells the user what to do.
+    """
+
+    cel: str
+    message: str
+    holds: Callable[[Any], object]  # truthy when it does
+
+    @classmethod
+    def pattern(cls, pattern: str, message: str, *, when: str = "") -> "Rule":
+        """The whole text matches `pattern`, a regular expression that RE2 and Python read alike; asked of texts that match `when`."""
+        asked, wanted = re.compile(when, re.ASCII), re.compile(pattern, re.ASCII)
+        return cls(
+            (f"!self.matches(r'^({when})$') || " if when else "") + f"self.matches(r'^({pattern})$')",
+            message,
+            lambda text: (when and not asked.fullmatch(text)) or wanted.fullmatch(text),
+        )
+
+    def check(self, value: Any) -> Any:
+        if not self.holds(value):
+            raise PydanticCustomError("rule", "{message}", {"message": self.message})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        inner = handler(schema)
+        return inner | {VALIDATIONS: [*inner.get(VALIDATIONS, ()), *cel((self.cel, self.message))[VALIDATIONS]]}
+
+
+def _with_rules(schema: dict[str, Any], model: type["SpecModel"]) -> None:
+    if model.RULES:
+        schema |= cel(*((rule.cel, rule.message) for rule in model.RULES))
+
+
 class SpecModel(ApiModel):
     """A part of a spec. A field it does not know is an error, because it would be silently without effect."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_with_rules)
+
+    RULES: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _rules_hold(self) -> Self:
+        for rule in self.RULES:
+            rule.check(self)
+        return self
+
+
+VALIDATIONS = "x-kubernetes-validations"
 
 
 def cel(*rules: tuple[str, str]) -> dict[str, Any]:
-    """JSON schema extra of CEL rules, each (rule, message). The message tells the user what to do."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}
+    """JSON schema extra of CEL rules, each (rule, message), for what only the API server can know."""
+    return {VALIDATIONS: [{"rule": rule, "message": message} for rule, message in rules]}
 
 
 def list_map(key: str) -> dict[str, Any]:

@@ -4,8 +4,9 @@ The trainer's package states the same contract on its own; both are tested again
 """
 
 import json
+import math
 from enum import StrEnum
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, NoReturn
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -13,6 +14,8 @@ from retrain_operator.api.base import ApiModel, Opaque
 
 CONTRACT = "retrain/v1"
 RESULT_MAX_BYTES = 3072  # the kubelet keeps 4,096 bytes of a termination message, and less with more containers
+
+NESTING_MAX = 32  # a result needs four; at 255 a status with it could not be serialised
 
 RESULT_PATH = "/dev/termination-log"
 CONFIG_DIR = "/etc/retrain"
@@ -69,8 +72,8 @@ class ArtifactResult(ApiModel):
 class ErrorResult(ApiModel):
     """Why the trainer failed, in its own words."""
 
-    reason: str = Field(description="One CamelCase word.")
-    code: int | None = Field(None, description="Exit code that it ended with.")
+    reason: str = Field(min_length=1, description="One CamelCase word.")
+    code: int | None = Field(None, ge=1, le=255, description="Exit code that it ended with.")
     message: str = Field("", description="What happened and what to do.")
     retryable: bool | None = Field(None, description="Whether trying again may help.")
 
@@ -95,16 +98,26 @@ class TrainerResult(RunDetails):
     schema_: Literal["retrain/v1"] = Field(alias="schema")
     run_id: str
     attempt: int | None = None
-    mode: str
+    mode: Literal["Execute", "Simulate"]
     error: ErrorResult | None = None
 
     @model_validator(mode="after")
     def _outcome_carries_its_evidence(self) -> "TrainerResult":
-        if self.outcome is Outcome.TRAINED and self.artifact is None:
+        trained, failed = self.outcome is Outcome.TRAINED, self.outcome is Outcome.FAILED
+        if trained and self.artifact is None:
             raise ValueError("outcome 'trained' needs an artifact with uri and sha256")
-        if self.outcome is Outcome.FAILED and self.error is None:
+        if self.artifact is not None and not trained:
+            raise ValueError(f"outcome '{self.outcome}' has no artifact")
+        if failed and self.error is None:
             raise ValueError("outcome 'failed' needs an error with reason and message")
+        if self.error is not None and not failed:
+            raise ValueError(f"outcome '{self.outcome}' has no error")
+        if self.outcome in _ONLY_IN_MODE and self.mode != _ONLY_IN_MODE[self.outcome]:
+            raise ValueError(f"outcome '{self.outcome}' is not one of mode {self.mode}")
         return self
+
+
+_ONLY_IN_MODE = {Outcome.TRAINED: "Execute", Outcome.SIMULATED: "Simulate"}
 
 
 class ContractViolation(Exception):
@@ -118,8 +131,10 @@ def parse_result(message: str) -> TrainerResult:
     if len(message.encode()) > RESULT_MAX_BYTES:
         raise ContractViolation(f"the result is longer than {RESULT_MAX_BYTES} bytes: what is longer goes to manifest.json")
     try:
-        raw = json.loads(message)
-    except ValueError as error:
+        raw = json.loads(message, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_int64)
+        if _nesting(raw) > NESTING_MAX:
+            raise ValueError(f"it is nested more than {NESTING_MAX} deep")
+    except (ValueError, RecursionError) as error:
         raise ContractViolation(f"the termination message is not one JSON object: {error}") from None
     try:
         return TrainerResult.model_validate(raw)
@@ -127,6 +142,32 @@ def parse_result(message: str) -> TrainerResult:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "result"
         raise ContractViolation(f"the result is not valid {CONTRACT}: {where}: {first['msg']}") from None
+
+
+# What Python reads and the API server does not would make a status that can never be written.
+
+
+def _nesting(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_nesting, inner), default=0)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number: write null for a metric that is not defined")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def _int64(text: str) -> int:
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"{text[:20]}… is too large an integer")
+    return number
 
 
 class ExitCode(NamedTuple):

@@ -1,15 +1,30 @@
 """RetrainJob: one training run, one attempt."""
 
 from enum import StrEnum
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field, StrictBool, StrictInt
 
-from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, SpecModel, Time, cel, list_map
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, Rule, SpecModel, Time, list_map
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.names import SCHEDULE_NAME_MAX
 from retrain_operator.api.trainer import ConfigFrom, Data, Output, Trainer
 
-WINDOW_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$"  # a label's value
+MUTABLE_RUN_FIELDS = frozenset({"suspend"})
+
+Window = Annotated[
+    str,
+    Field(max_length=63),
+    Rule.pattern(
+        "[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?",
+        "write letters, digits, '-', '_' and '.' only, with a letter or digit at both ends, e.g. 2025-26: the window becomes a label",
+    ),
+]
+ScheduleName = Annotated[
+    str,
+    Field(max_length=SCHEDULE_NAME_MAX),
+    Rule.pattern("[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "write the name of a RetrainSchedule in this namespace, e.g. churn"),
+]
 
 
 class Mode(StrEnum):
@@ -44,10 +59,12 @@ class Phase(StrEnum):
 class RunTemplateSpec(SpecModel):
     """What to run: the part of a run's spec that a schedule's jobTemplate holds."""
 
-    model_config = ConfigDict(
-        json_schema_extra=cel(
-            ("!has(self.config) || !has(self.configFrom)", "set config or configFrom, not both"),
-        )
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.config) || !has(self.configFrom)",
+            "set config or configFrom, not both",
+            lambda run: run.config is None or run.config_from is None,
+        ),
     )
 
     mode: Mode = Field(
@@ -59,7 +76,7 @@ class RunTemplateSpec(SpecModel):
     config_from: ConfigFrom | None = Field(None, description="Where the configuration stands instead.")
     data: Data | None = Field(None, description="What to train on.")
     output: Output | None = Field(None, description="Where artifacts go.")
-    active_deadline_seconds: int | None = Field(
+    active_deadline_seconds: StrictInt | None = Field(
         None, ge=1, le=2**31 - 1, description="A run that takes longer is ended and Failed, reason DeadlineExceeded."
     )
 
@@ -75,17 +92,15 @@ class Previous(SpecModel):
 class RetrainJobSpec(RunTemplateSpec):
     """The run. Immutable once created, except `suspend`."""
 
-    schedule: str | None = Field(
+    schedule: ScheduleName | None = Field(
         None,
-        min_length=1,
-        max_length=SCHEDULE_NAME_MAX,
         description="RetrainSchedule that this run belongs to; its concurrencyPolicy counts the run. "
         "Set by the operator for the runs that it makes; a person may set it too.",
     )
     trigger: Trigger = Field(Trigger.MANUAL, description="Why the run exists.")
     scheduled_time: Time | None = Field(None, description="Tick that the run was made for, in UTC.")
-    window: str | None = Field(None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer.")
-    suspend: bool = Field(False, description="Hold a run that has not started.")
+    window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
+    suspend: StrictBool = Field(False, description="Hold a run that has not started.")
     previous: Previous | None = Field(None, description="The schedule's last trained run.")
 
 

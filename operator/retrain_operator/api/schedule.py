@@ -1,17 +1,39 @@
 """RetrainSchedule: when to retrain, and what run to make."""
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StrictBool, StrictInt
 
-from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, SpecModel, Time, cel, list_map
-from retrain_operator.api.job import WINDOW_PATTERN, RunTemplateSpec
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
+from retrain_operator.api.cron_text import CronText
+from retrain_operator.api.job import RunTemplateSpec, Window
 
 RECENT_DECISIONS_MAX = 20  # enough to tell last night's story; an event is kept for an hour only
 
-_FIELD = r"[0-9A-Za-z*/,()-]+"
-CRON_PATTERN = rf"^\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_FIELD}(\s+{_FIELD}){{4}})\s*$"
+TimeZone = Annotated[
+    str,
+    Field(max_length=64),
+    Rule(
+        "self != 'Local'",
+        "name an IANA time zone such as Europe/London; 'Local' would depend on where the operator runs",
+        lambda zone: zone != "Local",
+    ),
+    Rule.pattern("[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", "name an IANA time zone such as Europe/London or Etc/UTC"),
+]
+_LABEL_NAME = "[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
+_LABEL_KEY = f"([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?{_LABEL_NAME}"
+Labels = Annotated[
+    Mapping[str, Annotated[str, Field(max_length=63)]],
+    Field(max_length=64),
+    Rule(
+        f"self.all(key, key.matches(r'^({_LABEL_KEY})$') && self[key].matches(r'^({_LABEL_NAME})?$'))",
+        "write labels as Kubernetes takes them, e.g. team: oncology: letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+        lambda labels: all(re.fullmatch(_LABEL_KEY, key) and re.fullmatch(f"({_LABEL_NAME})?", labels[key]) for key in labels),
+    ),
+]
 
 
 class ConcurrencyPolicy(StrEnum):
@@ -23,7 +45,7 @@ class ConcurrencyPolicy(StrEnum):
 class TemplateMeta(SpecModel):
     """Labels and annotations that every run of the schedule carries."""
 
-    labels: Mapping[str, str] | None = Field(None, max_length=64, description="Labels of the RetrainJobs.")
+    labels: Labels | None = Field(None, description="Labels of the RetrainJobs.")
     annotations: Mapping[str, str] | None = Field(None, max_length=64, description="Annotations of the RetrainJobs.")
 
 
@@ -37,47 +59,23 @@ class JobTemplate(SpecModel):
 class RetrainScheduleSpec(SpecModel):
     """When to retrain, and what run to make."""
 
-    schedule: str = Field(
-        min_length=1,
-        max_length=256,
+    schedule: CronText = Field(
         description="Five-field cron (minute hour day-of-month month day-of-week) or @hourly, @daily, @weekly, @monthly, @yearly; "
-        "H is a stable hash of namespace and name, to spread load.",
-        json_schema_extra=cel(
-            (
-                "!self.contains('TZ=')",
-                "put the time zone into spec.timeZone, not into the schedule",
-            ),
-            (
-                "self.contains('TZ=') || self.matches(r'" + CRON_PATTERN + "')",
-                "write five cron fields 'minute hour day-of-month month day-of-week', e.g. '0 2 * * 0' for Sundays at 02:00, "
-                "or one of @hourly @daily @weekly @monthly @yearly; seconds are not supported",
-            ),
-        ),
+        "H is a stable hash of namespace and name, to spread load."
     )
-    time_zone: str = Field(
-        "Etc/UTC",
-        min_length=1,
-        max_length=64,
-        description="IANA time zone of the schedule, e.g. Europe/London.",
-        json_schema_extra=cel(
-            (
-                "self != 'Local'",
-                "name an IANA time zone such as Europe/London; 'Local' would depend on where the operator runs",
-            )
-        ),
-    )
-    suspend: bool = Field(False, description="No new automatic starts; running work goes on.")
-    starting_deadline_seconds: int | None = Field(
+    time_zone: TimeZone = Field("Etc/UTC", description="IANA time zone of the schedule, e.g. Europe/London.")
+    suspend: StrictBool = Field(False, description="No new automatic starts; running work goes on.")
+    starting_deadline_seconds: StrictInt | None = Field(
         None, ge=10, le=2**31 - 1, description="A start that would be later than this is a miss. At least 10."
     )
     concurrency_policy: ConcurrencyPolicy = Field(
         ConcurrencyPolicy.FORBID,
         description="Forbid: a tick that finds a run unfinished waits for its end, within its deadline, until the next tick is due.",
     )
-    window: str | None = Field(None, pattern=WINDOW_PATTERN, description="Season or data window, e.g. 2025-26; handed to the trainer.")
+    window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
-    successful_jobs_history_limit: int = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
-    failed_jobs_history_limit: int = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
+    successful_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
+    failed_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
 
 
 class Action(StrEnum):

@@ -31,7 +31,8 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument(
         "--leader-election", action=argparse.BooleanOptionalAction, default=defaults.leader_election, help="let only one replica write"
     )
-    parser.add_argument("--lease-namespace", default=defaults.lease_namespace, help="namespace of the leader's Lease; the pod's own if unset")
+    lease_help = "namespace of the leader's Lease; the pod's own if unset"
+    parser.add_argument("--lease-namespace", default=defaults.lease_namespace, help=lease_help)
     parser.add_argument("--http-host", default=defaults.http_host, help="address of /healthz, /readyz and /metrics")
     parser.add_argument("--http-port", type=int, default=defaults.http_port, help="port of /healthz, /readyz and /metrics")
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
@@ -61,8 +62,7 @@ def run(options: argparse.Namespace) -> int:
     logs.configure(chosen.log_format, chosen.log_level)
     try:
         asyncio.run(handlers.serve(chosen))
-    except* ClusterError as errors:
-        for error in errors.exceptions:
-            print(f"retrain operator: {error}", file=sys.stderr)
+    except ClusterError as error:
+        print(f"retrain operator: {error}", file=sys.stderr)
         return 1
     return 0

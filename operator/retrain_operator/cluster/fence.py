@@ -21,19 +21,13 @@ class Fenced:
     async def get(self, resource: Resource, key: Key) -> Body | None:
         return await self._cluster.get(resource, key)
 
-    async def list(
-        self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = ""
-    ) -> Listing:
-        return await self._cluster.list(
-            resource, namespace, label_selector=label_selector, field_selector=field_selector
-        )
+    async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = "") -> Listing:
+        return await self._cluster.list(resource, namespace, label_selector=label_selector, field_selector=field_selector)
 
     def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:
-        return self._cluster.watch(
-            resource, namespace, resource_version=resource_version, label_selector=label_selector
-        )
+        return self._cluster.watch(resource, namespace, resource_version=resource_version, label_selector=label_selector)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body | AlreadyExists:
         self._require_authority()

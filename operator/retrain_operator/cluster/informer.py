@@ -24,9 +24,7 @@ class Change(NamedTuple):
     body: Body
 
 
-def missed_changes(
-    known: Mapping[Key, Seen], listing: Listing, *, deleted_meanwhile: Container[str] | None = None
-) -> list[Change]:
+def missed_changes(known: Mapping[Key, Seen], listing: Listing, *, deleted_meanwhile: Container[str] | None = None) -> list[Change]:
     """What the watch did not tell.
 
     deleted_meanwhile: uids whose deletion was heard since the list was asked for, or None when nothing could be heard (no watch running).

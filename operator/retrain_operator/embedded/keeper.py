@@ -1,8 +1,9 @@
 """Ends the processes that this process started when this process is gone, SIGKILL included.
 
-One small child holds the read end of a pipe. It is told the process groups to watch; when the pipe closes, whatever the reason, it kills
-the groups that are left. Against `prctl(PR_SET_PDEATHSIG)`: reaches grandchildren, works on macOS, needs no code between fork and exec
-(which can deadlock when threads run), and does not fire when merely the thread that started a process ends.
+One small child holds the read end of a pipe. It is told the process groups to watch; when the pipe closes, whatever the
+reason, it kills the groups that are left. Against `prctl(PR_SET_PDEATHSIG)`: reaches grandchildren, works on macOS,
+needs no code between fork and exec (which can deadlock when threads run), and does not fire when merely the thread that
+started a process ends.
 """
 
 import atexit

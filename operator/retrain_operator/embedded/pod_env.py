@@ -118,9 +118,7 @@ async def _whole_object(pod: Body, source: Body, lookup: Lookup) -> dict[str, st
     raise PodConfigError(f"envFrom {sorted(source)} is not supported")
 
 
-async def _value(
-    pod: Body, container: Body, variable: Body, environment: Mapping[str, str], lookup: Lookup
-) -> str | None:
+async def _value(pod: Body, container: Body, variable: Body, environment: Mapping[str, str], lookup: Lookup) -> str | None:
     source = variable.get("valueFrom")
     if not source:
         return expand(variable.get("value") or "", environment)

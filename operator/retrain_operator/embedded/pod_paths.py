@@ -20,7 +20,8 @@ class Mount:
 def to_local(value: str, mounts: Sequence[Mount]) -> str:
     """`value` with its leading container path replaced. The longest mount wins; anything else stays as it is.
 
-    A path counts at the start, after `file://` and after `--flag=`; inside other text, such as a list or JSON, it does not.
+    A path counts at the start, after `file://` and after `--flag=`; inside other text, such as a list or JSON, it does
+    not.
     """
     before = _BEFORE_PATH.match(value)
     if before is None:

@@ -25,8 +25,8 @@ async def prepare_volumes(
 ) -> list[Mount]:
     """Makes every volume that the container mounts. A missing ConfigMap or Secret raises PodConfigError.
 
-    configMap, secret, downwardAPI and projected are copied once, at the start; emptyDir lies in the pod's `folder`; a claim is a folder
-    under `root`, made at first use. Service-account tokens are left out. `readOnly` is not enforced.
+    configMap, secret, downwardAPI and projected are copied once, at the start; emptyDir lies in the pod's `folder`; a
+    claim is a folder under `root`, made at first use. Service-account tokens are left out. `readOnly` is not enforced.
     """
     volumes = {volume["name"]: volume for volume in pod["spec"].get("volumes") or ()}
     mounts = []
@@ -49,20 +49,24 @@ async def prepare_volumes(
 
 async def _prepare(pod: Body, volume: Body, lookup: Lookup, *, root: Path, folder: Path) -> Path:
     if "hostPath" in volume:
-        path = Path(volume["hostPath"]["path"])
-        if volume["hostPath"].get("type") == "DirectoryOrCreate":
-            path.mkdir(parents=True, exist_ok=True)
-        return path
+        return _host_path(volume["hostPath"])
     if "persistentVolumeClaim" in volume:
-        claim = volume["persistentVolumeClaim"]["claimName"]
-        path = root / _CLAIMS / pod["metadata"].get("namespace", "default") / claim
+        claim = str(volume["persistentVolumeClaim"]["claimName"])
+        path = root / _CLAIMS / str(pod["metadata"].get("namespace", "default")) / claim
     else:
-        path = folder / "volumes" / volume["name"]
+        path = folder / "volumes" / str(volume["name"])
     path.mkdir(parents=True, exist_ok=True)
     for name, content in await _files(pod, volume, lookup):
         file = _inside(path, name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
+    return path
+
+
+def _host_path(source: Body) -> Path:
+    path = Path(source["path"])
+    if source.get("type") == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
     return path
 
 

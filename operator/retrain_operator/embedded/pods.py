@@ -1,8 +1,8 @@
 """Runs the first container of a pod as a local process: what a kubelet and a container runtime would do, without either.
 
-It stands in for them in development and in the demo only. No image is pulled: an image maps to a local command. There is no isolation: the
-process has the rights of whoever started it, and container paths are rewritten instead of mounted (see pod_paths). Init containers,
-further containers, probes, resource limits and `securityContext` are ignored.
+It stands in for them in development and in the demo only. No image is pulled: an image maps to a local command. There
+is no isolation: the process has the rights of whoever started it, and container paths are rewritten instead of mounted
+(see pod_paths). Init containers, further containers, probes, resource limits and `securityContext` are ignored.
 """
 
 import asyncio
@@ -36,8 +36,8 @@ class UnknownImage(Exception):
 class ImageMap:
     """Images and the local commands that stand for their entrypoints.
 
-    A key matches an image by its whole reference, by its name without registry host and path, tag or digest, or, ending in `/`, by the
-    start of its reference; the longest matching key wins.
+    A key matches an image by its whole reference, by its name without registry host and path, tag or digest, or, ending
+    in `/`, by the start of its reference; the longest matching key wins.
     """
 
     def __init__(self, commands: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -113,11 +113,10 @@ class PodProcess:
             name: to_local(value, mounts) for name, value in declared.items()
         }
         this = cls(container, folder, termination_file)
-        work_folder = Path(to_local(container.get("workingDir") or "", mounts))
         await this._spawn(
             [to_local(each, mounts) for each in (*command, *arguments)],
             environment,
-            work_folder if container.get("workingDir") and work_folder.is_dir() else scratch,
+            _work_folder(container, mounts, scratch),
         )
         return this
 
@@ -180,7 +179,8 @@ class PodProcess:
     def _reason(self, code: int) -> str:
         if code == 0:
             return "Completed"
-        # Nothing here enforces a memory limit. Where the pod has one, a SIGKILL that is not ours is taken for the kernel's.
+        # Nothing here enforces a memory limit. Where the pod has one, a SIGKILL that is not ours is taken for the
+        # kernel's.
         limits = (self._container.get("resources") or {}).get("limits") or {}
         if code == -signal.SIGKILL and not self._killed_by_us and "memory" in limits:
             return "OOMKilled"
@@ -201,6 +201,13 @@ def _clean_environment(pod_name: str, scratch: Path) -> dict[str, str]:
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", os.defpath)])
     language = os.environ.get("LANG", "C.UTF-8")
     return {"PATH": path, "HOME": str(scratch), "LANG": language, "TMPDIR": str(temporary), "HOSTNAME": pod_name}
+
+
+def _work_folder(container: Body, mounts: Sequence[Mount], scratch: Path) -> Path:
+    """The container's `workingDir` where it lies in a mount; other folders of an image are not here."""
+    asked = container.get("workingDir") or ""
+    local = to_local(asked, mounts)
+    return Path(local) if local != asked and Path(local).is_dir() else scratch
 
 
 def _tail(path: Path, size: int) -> str:

@@ -76,6 +76,7 @@ class Controller:
         self.cache = Cache(clock.monotonic)
         self.queue = WorkQueue()
         self._cluster = Fenced(cluster, is_leader)
+        self._is_leader = is_leader
         self._clock = clock
         self._namespaces = tuple(namespaces)
         self._resync_interval_s = resync_interval_s
@@ -109,6 +110,9 @@ class Controller:
         await self.synced.wait()
         if self._clock.monotonic() - self._listed_at > FRESH_S:
             await self._until_it_works(self.resync)
+        if not self._is_leader():
+            return  # lost again meanwhile; it is called again with the next term
+        log.info("leads")
         self._leading.set()
         for item in self.cache.everything():
             self._notice([item])
