@@ -5,7 +5,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -184,23 +184,23 @@ def files() -> dict[str, str]:
     }
 
 
+def settle(generated: Mapping[Path, str], *, check: bool) -> int:
+    """Exit code after writing the files that differ, or with `check` only telling which."""
+    stale = [path for path, text in generated.items() if not path.exists() or path.read_text() != text]
+    if check and stale:
+        print(f"stale: {', '.join(map(str, stale))}: run `make crds` and commit the result", file=sys.stderr)
+        return 1
+    for path in stale:
+        path.write_text(generated[path])
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m retrain_operator.crdgen", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is stale")
     options = parser.parse_args(argv)
-    stale = []
-    for name, text in files().items():
-        path = options.folder / name
-        if path.exists() and path.read_text() == text:
-            continue
-        stale.append(path)
-        if not options.check:
-            path.write_text(text)
-    if options.check and stale:
-        print(f"stale: {', '.join(map(str, stale))}: run `make crds` and commit the result", file=sys.stderr)
-        return 1
-    return 0
+    return settle({options.folder / name: text for name, text in files().items()}, check=options.check)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 import math
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.contract import CONFIG_DIR, CONFIG_FILE, CONTRACT, RESULT_PATH
@@ -23,6 +23,7 @@ from retrain_operator.api.trainer import Trainer
 from retrain_operator.errors import InvalidSpec
 
 Body = dict[str, Any]
+T = TypeVar("T", dict[str, Any], list[Any])
 
 CONFIG_MAX_BYTES = 131_072  # annotations of one object share 262,144 bytes
 CONFIG_VOLUME = "retrain-config"
@@ -121,27 +122,37 @@ def check(metadata: ObjectMeta, spec: RetrainScheduleSpec) -> None:
 def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, str]) -> Body:
     trainer = spec.trainer
     template = _given_template(trainer) if trainer.pod_template is not None else _restricted_template(trainer)
-    meta, pod = template.setdefault("metadata", {}), template["spec"]
-    meta["labels"] = {**meta.get("labels", {}), **labels}
+    pod = template["spec"]
+    meta = template["metadata"] = _given(template, "metadata", dict)
+    meta["labels"] = _given(meta, "labels", dict) | labels
     pod["restartPolicy"] = "Never"
-    container = next(each for each in pod["containers"] if each["name"] == TRAINER_CONTAINER)
+    container = next(each for each in pod["containers"] if each.get("name") == TRAINER_CONTAINER)
     container["terminationMessagePath"] = RESULT_PATH
     container["terminationMessagePolicy"] = "File"
-    own = {each["name"] for each in container.get("env", [])}
-    environment = _contract_environment(metadata, spec) | _thread_counts(container, own)
-    container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + container.get("env", [])
+    own = _given(container, "env", list)
+    environment = _contract_environment(metadata, spec) | _thread_counts(container, {each.get("name") for each in own})
+    container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + own
     source = _config_volume(spec, meta)
     if source:
-        pod["volumes"] = [*pod.get("volumes", []), {"name": CONFIG_VOLUME, **source}]
+        pod["volumes"] = [*_given(pod, "volumes", list), {"name": CONFIG_VOLUME, **source}]
         mount = {"name": CONFIG_VOLUME, "mountPath": CONFIG_DIR, "readOnly": True}
-        container["volumeMounts"] = [*container.get("volumeMounts", []), mount]
+        container["volumeMounts"] = [*_given(container, "volumeMounts", list), mount]
     return template
+
+
+def _given(parent: Body, field: str, kind: type[T]) -> T:
+    """A field of a pod template that a person wrote: empty when absent or null. Raises InvalidSpec when it is something else."""
+    value = kind() if parent.get(field) is None else parent[field]
+    if not isinstance(value, kind) or (isinstance(value, list) and not all(isinstance(each, dict) for each in value)):
+        wanted = "an object" if kind is dict else "a list of objects"
+        raise InvalidSpec(f"trainer.podTemplate: {field} is not {wanted}")
+    return value
 
 
 def _given_template(trainer: Trainer) -> Body:
     template: Body = json.loads(json.dumps(trainer.pod_template))
-    containers = (template.get("spec") or {}).get("containers") if isinstance(template.get("spec"), dict) else None
-    if not isinstance(containers, list) or not any(isinstance(c, dict) and c.get("name") == TRAINER_CONTAINER for c in containers):
+    containers = _given(_given(template, "spec", dict), "containers", list)
+    if not any(each.get("name") == TRAINER_CONTAINER for each in containers):
         raise InvalidSpec(f"trainer.podTemplate.spec.containers needs a container named '{TRAINER_CONTAINER}'")
     return template
 
@@ -199,17 +210,17 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _thread_counts(container: Body, own: set[str]) -> dict[str, str]:
+def _thread_counts(container: Body, own: set[object]) -> dict[str, str]:
     """Numeric libraries start one thread per core of the node, not of the limit, and then slow each other down."""
-    limit = (container.get("resources") or {}).get("limits", {}).get("cpu")
+    limit = _given(_given(container, "resources", dict), "limits", dict).get("cpu")
     if limit is None:
         return {}
     text = str(limit)
     try:
-        cores = float(text[:-1]) / 1000 if text.endswith("m") else float(text)
-    except ValueError:
+        cores = math.floor(float(text[:-1]) / 1000 if text.endswith("m") else float(text))
+    except (ValueError, OverflowError):  # OverflowError: inf
         raise InvalidSpec(f"resources.limits.cpu: {text!r} is not a CPU quantity: write cores such as 2 or 500m") from None
-    return {name: str(max(1, math.floor(cores))) for name in _THREAD_VARIABLES if name not in own}
+    return {name: str(max(1, cores)) for name in _THREAD_VARIABLES if name not in own}
 
 
 def _config_volume(spec: RetrainJobSpec, meta: Body) -> Body | None:
@@ -218,7 +229,7 @@ def _config_volume(spec: RetrainJobSpec, meta: Body) -> Body | None:
         text = json.dumps(spec.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         if len(text.encode()) > CONFIG_MAX_BYTES:
             raise InvalidSpec(f"config is longer than {CONFIG_MAX_BYTES} bytes: put it into a ConfigMap and use configFrom")
-        meta["annotations"] = {**meta.get("annotations", {}), ANNOTATION_CONFIG: text}
+        meta["annotations"] = _given(meta, "annotations", dict) | {ANNOTATION_CONFIG: text}
         field = {"fieldPath": f"metadata.annotations['{ANNOTATION_CONFIG}']"}
         return {"downwardAPI": {"items": [{"path": CONFIG_FILE, "fieldRef": field}]}}
     if spec.config_from is None:

@@ -9,8 +9,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.cluster.binaries import BIN_VARIABLE, ControlPlaneUnavailable, find_or_build, say_to_stderr
+
+if TYPE_CHECKING:
+    from tests.cluster.controlplane import ControlPlane
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _up(binaries: Path, options: argparse.Namespace) -> int:
     # Here, because `build` must work before anything is installed.
-    from tests.cluster.controlplane import ControlPlane
+    from tests.cluster.component import StartFailed
+    from tests.cluster.controlplane import ControlPlane, KubectlError
     from tests.cluster.node import NodeThread
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it the same way: tidily
@@ -37,11 +42,11 @@ def _up(binaries: Path, options: argparse.Namespace) -> int:
     try:
         with ControlPlane(binaries) as control_plane, NodeThread(control_plane, dict(options.image)):
             for path in options.crds:
-                control_plane.kubectl("apply", "--server-side", "-f", path)
-                control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", path)
+                _apply(control_plane, path)
+            if options.crds:
+                control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
             for path in options.apply:
-                flag = "-k" if (path / "kustomization.yaml").exists() else "-f"
-                control_plane.kubectl("apply", "--server-side", flag, path)
+                _apply(control_plane, path)
             kubeconfig = control_plane.kubeconfig
             if options.kubeconfig is not None:
                 kubeconfig = Path(shutil.copy(kubeconfig, options.kubeconfig))
@@ -50,10 +55,18 @@ def _up(binaries: Path, options: argparse.Namespace) -> int:
                 signal.pause()
     except KeyboardInterrupt:
         say_to_stderr("stopped; nothing of it is left")
+    except (StartFailed, KubectlError) as error:
+        say_to_stderr(str(error))
+        return 1
     finally:
         if options.kubeconfig is not None:
             options.kubeconfig.unlink(missing_ok=True)
     return 0
+
+
+def _apply(control_plane: "ControlPlane", path: Path) -> None:
+    flag = "-k" if (path / "kustomization.yaml").exists() else "-f"
+    control_plane.kubectl("apply", "--server-side", flag, path)
 
 
 def _how_to_use(kubeconfig: Path, binaries: Path, took_s: float) -> str:

@@ -77,14 +77,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if _ready_after_s in config.stash:
-        terminalreporter.write_line(f"control plane: ready after {config.stash[_ready_after_s]:.1f} s")
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after the reporter's own last line
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    result = yield
+    config = session.config
+    reporter = config.pluginmanager.getplugin("terminalreporter")
     not_run = config.stash.get(_not_run, [])
-    if not_run:
-        terminalreporter.section("CLUSTER TESTS DID NOT RUN", red=True, bold=True)
-        terminalreporter.write_line(
-            f"{len(not_run)} cluster tests did not run: the control plane could not be built here. To get them: "
-            f"`make controlplane` where the Go module proxy can be reached, or set {BIN_VARIABLE} to a folder of binaries.",
+    if reporter is not None and _ready_after_s in config.stash:
+        reporter.write_line(f"control plane: ready after {config.stash[_ready_after_s]:.1f} s")
+    if reporter is not None and not_run:
+        reporter.section("CLUSTER TESTS DID NOT RUN", red=True, bold=True)
+        reporter.write_line(
+            f"{len(not_run)} cluster tests did not run: no control plane here. To get them: `make controlplane` where the Go module "
+            f"proxy can be reached, or set {BIN_VARIABLE} to a folder of ready binaries.",
             red=True,
         )
+    return result

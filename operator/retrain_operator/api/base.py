@@ -44,6 +44,18 @@ class ApiModel(BaseModel):
         """The JSON object as the API server stores it: camelCase, absent instead of null."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
+    def given_json(self) -> dict[str, Any]:
+        """The same without defaults: only what was given."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+def cel(*rules: tuple[str, str]) -> dict[str, Any]:
+    """JSON schema extra of CEL rules, each (rule, message), for what only the API server can know."""
+    return {VALIDATIONS: [{"rule": rule, "message": message} for rule, message in rules]}
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -98,14 +110,6 @@ class SpecModel(ApiModel):
         return self
 
 
-VALIDATIONS = "x-kubernetes-validations"
-
-
-def cel(*rules: tuple[str, str]) -> dict[str, Any]:
-    """JSON schema extra of CEL rules, each (rule, message), for what only the API server can know."""
-    return {VALIDATIONS: [{"rule": rule, "message": message} for rule, message in rules]}
-
-
 def list_map(key: str) -> dict[str, Any]:
     """JSON schema extra of a list merged by `key` under server-side apply."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [key]}
@@ -118,12 +122,12 @@ Opaque = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preser
 class Condition(ApiModel):
     """A condition as in metav1.Condition."""
 
-    type: str
-    status: str = Field(pattern="^(True|False|Unknown)$")
-    reason: str
-    message: str = ""
-    observed_generation: int | None = None
-    last_transition_time: Time
+    type: str = Field(description="What it is about, e.g. Ready.")
+    status: str = Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")
+    reason: str = Field(description="Why, one CamelCase word.")
+    message: str = Field("", description="Why, for people, and what to do.")
+    observed_generation: int | None = Field(None, description="Generation of the spec that it tells of.")
+    last_transition_time: Time = Field(description="When the status last changed.")
 
 
 def unseen_status() -> dict[str, Any]:

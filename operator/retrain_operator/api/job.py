@@ -72,7 +72,11 @@ class RunTemplateSpec(SpecModel):
         description="Execute trains. Simulate validates, reaches the data and computes its version; it trains and writes nothing.",
     )
     trainer: Trainer = Field(description="The pod that trains.")
-    config: Opaque | None = Field(None, description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG).")
+    config: Opaque | None = Field(
+        None,
+        description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG). "
+        "kubectl apply leaves out what is null, kubectl apply --server-side keeps it.",
+    )
     config_from: ConfigFrom | None = Field(None, description="Where the configuration stands instead.")
     data: Data | None = Field(None, description="What to train on.")
     output: Output | None = Field(None, description="Where artifacts go.")

@@ -7,14 +7,14 @@ VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 # Labels, on RetrainJob, Job and pod alike, so that `kubectl get rtj,jobs,pods -l` answers with one selector.
-LABEL_SCHEDULE = f"{GROUP}/schedule"
-LABEL_RUN = f"{GROUP}/run"
-LABEL_TRIGGER = f"{GROUP}/trigger"
-LABEL_ATTEMPT = f"{GROUP}/attempt"
-LABEL_WINDOW = f"{GROUP}/window"
+LABEL_SCHEDULE = f"{GROUP}/schedule"  # spec.schedule: the RetrainSchedule that the run belongs to
+LABEL_RUN = f"{GROUP}/run"  # the RetrainJob's name; on Job and pod
+LABEL_TRIGGER = f"{GROUP}/trigger"  # spec.trigger: why the run exists
+LABEL_ATTEMPT = f"{GROUP}/attempt"  # number of the attempt, from 1; on Job and pod
+LABEL_WINDOW = f"{GROUP}/window"  # spec.window: the season or data window
 
-# On the pod template: the trainer's configuration, mounted as a file through the downward API.
-ANNOTATION_CONFIG = f"{GROUP}/config"
+# Annotations
+ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
 
 TRAINER_CONTAINER = "trainer"
 

@@ -30,7 +30,7 @@ Labels = Annotated[
     Field(max_length=64),
     Rule(
         f"self.all(key, key.matches(r'^({_LABEL_KEY})$') && self[key].matches(r'^({_LABEL_NAME})?$'))",
-        "write labels as Kubernetes takes them, e.g. team: oncology: letters, digits, '-', '_' and '.', with a letter or digit at both ends",
+        "write labels as Kubernetes takes them, e.g. team: oncology (letters, digits, '-', '_', '.'; a letter or digit at both ends)",
         lambda labels: all(re.fullmatch(_LABEL_KEY, key) and re.fullmatch(f"({_LABEL_NAME})?", labels[key]) for key in labels),
     ),
 ]

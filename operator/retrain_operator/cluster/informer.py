@@ -1,38 +1,29 @@
-"""SKELETON - signatures only, body follows."""
+"""Reports every change of a resource's objects, whatever happens to the watch: list, watch, and compare after a gap.
+
+It remembers (uid, version) of each object and no bodies.
+"""
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
 
-from retrain_operator.api.names import Key
-from retrain_operator.cluster.protocol import Body, Cluster, Listing, Resource
+from retrain_operator.cluster.comparison import Change, ChangeType, Seen, missed_changes
+from retrain_operator.cluster.protocol import Cluster, Resource
+from retrain_operator.cluster.reflector import OnEvent, Reflector
 
-RESYNC_INTERVAL_S = 600.0  # a lost watch event is found within ten minutes
+__all__ = ["RESYNC_INTERVAL_S", "Change", "ChangeType", "Informer", "OnEvent", "Seen", "missed_changes"]
 
-ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
-OnEvent = Callable[[ChangeType, Body], None]
-
-
-class Seen(NamedTuple):
-    uid: str
-    version: int
-
-
-class Change(NamedTuple):
-    type: ChangeType
-    body: Body
-
-
-def missed_changes(known: Mapping[Key, Seen], listing: Listing, *, deleted_meanwhile: Container[str] | None = None) -> list[Change]:
-    """What the watch did not tell.
-
-    deleted_meanwhile: uids whose deletion was heard since the list was asked for, or None when nothing could be heard (no watch running).
-    """
-    raise NotImplementedError
+RESYNC_INTERVAL_S = 600.0  # what a watch has lost without a sign is found within ten minutes
 
 
 class Informer:
+    """Of the given namespaces; [None] is all of them.
+
+    `on_event(type, body)` is called for ADDED, MODIFIED and DELETED, never twice for one version. The body of a deletion that was found by
+    comparing has only the namespace, the name and the uid. What `on_event` raises ends `run`.
+    """
+
     def __init__(
         self,
         cluster: Cluster,
@@ -45,16 +36,36 @@ class Informer:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.synced = asyncio.Event()
+        self._reflectors = [
+            Reflector(
+                cluster,
+                resource,
+                namespace,
+                label_selector,
+                on_event=on_event,
+                on_listed=self._check_synced,
+                monotonic=monotonic,
+                sleep=sleep,
+            )
+            for namespace in namespaces
+        ]
 
     @property
     def heard_at(self) -> float:
-        """Monotonic time of the last sign of life of the quietest of the namespaces; -inf before the first list."""
-        raise NotImplementedError
+        """Monotonic time of the last list, event or bookmark, of the namespace where that is longest ago. -inf before the first list."""
+        return min(reflector.heard_at for reflector in self._reflectors)
 
     async def run(self) -> None:
-        """Lists and watches until cancelled."""
-        raise NotImplementedError
+        """Until cancelled. Failures of the cluster never end it."""
+        async with asyncio.TaskGroup() as tasks:
+            for reflector in self._reflectors:
+                tasks.create_task(reflector.follow())
 
     async def resync(self) -> None:
-        """Lists now and reports what the watch missed. The caller calls it every RESYNC_INTERVAL_S. Raises ClusterError."""
-        raise NotImplementedError
+        """Lists now, beside the watch, and reports what that missed. To be called every RESYNC_INTERVAL_S. Raises ClusterError."""
+        for reflector in self._reflectors:
+            await reflector.resync()
+
+    def _check_synced(self) -> None:
+        if self.heard_at > -math.inf:
+            self.synced.set()

@@ -5,7 +5,7 @@ on a real API server. Not here: managed fields, server-side apply, foreground de
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class MemoryCluster:
         *,
         admission: Mapping[Resource, Admission] | None = None,
         isolate: bool = True,
-        history_size: int = 4096,
+        history_size: int = 1024,
         before_write: WriteHook | None = None,
         after_write: WriteHook | None = None,
         latency_s: Callable[[], float] | None = None,
@@ -88,7 +88,7 @@ class MemoryCluster:
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         await self._travel()
         labels = label_predicate(label_selector)
 

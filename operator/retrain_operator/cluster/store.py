@@ -71,7 +71,7 @@ class Store:
     """All objects of all resources. One integer counts the writes; it is the resource version of everything."""
 
     def __init__(
-        self, now: Callable[[], datetime], *, admission: Mapping[Resource, Admission] | None = None, history_size: int = 4096
+        self, now: Callable[[], datetime], *, admission: Mapping[Resource, Admission] | None = None, history_size: int = 1024
     ) -> None:
         self.version = 0
         self._now = now

@@ -8,7 +8,7 @@ from pathlib import Path
 from retrain_operator.clock import Clock, SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.embedded.admission import ADMISSION
-from retrain_operator.embedded.jobs import EmbeddedJobs
+from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
 from retrain_operator.reconcile.controller import Controller
@@ -38,7 +38,7 @@ async def embedded(images: Mapping[str, list[str]], scratch: Path) -> AsyncItera
     clock = SystemClock()
     cluster = new_cluster(clock)
     async with (
-        EmbeddedJobs(cluster, LocalPods(cluster.store, ImageMap(images), scratch), clock),
+        JobController(cluster, LocalPods(cluster.store, ImageMap(images), scratch), clock),
         operating(cluster, clock) as controller,
     ):
         yield cluster, controller

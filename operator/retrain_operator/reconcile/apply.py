@@ -23,6 +23,8 @@ from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.decision import Action, CreateJob, CreateRun, DeleteRun, WriteStatus
 
+INVALID = (400, 413, 422)  # the object itself; any other refusal, such as of a type that is not served, may pass
+
 log = logging.getLogger(__name__)
 
 
@@ -78,6 +80,8 @@ class Applier:
         try:
             answer = await self._cluster.create(resource, key.namespace, body)
         except Rejected as error:
+            if error.status not in INVALID:
+                raise
             raise Refused(error.message) from error
         if isinstance(answer, AlreadyExists):
             # Ours, from an answer that was lost or a process that died, or somebody else's: its owner tells.

@@ -107,7 +107,7 @@ class Cache:
         if run is None or run.uid != uid:
             return []
         del self.runs[key]
-        self.jobs.pop(key, None)
+        self._forget_job(key, uid)
         return [Item(Kind.RUN, key), *self._unindex(key, run.child)]
 
     def heard(self, resource: Resource) -> None:
@@ -133,16 +133,20 @@ class Cache:
         if old is not None and old.version > version:
             return []
         child = edge.child_run(body)
+        items: list[Item] = []
+        if old is not None and old.uid != uid:  # deleted and made anew; the deletion was not told, or will be
+            items, old = self.remove(RUNS, key, old.uid), None
         if child.is_finished and body["metadata"].get("deletionTimestamp"):
-            return self.remove(RUNS, key, uid)  # only its finalizers are left
+            return items + self.remove(RUNS, key, uid)  # only its finalizers are left
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
         settled = child.is_finished and acknowledged
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if child.is_finished:
-            self.jobs.pop(key, None)
+            self._forget_job(key, uid)
         if old is not None and old.version == version:
             return []
-        items = [] if settled else [Item(Kind.RUN, key)]
+        if not settled:
+            items.append(Item(Kind.RUN, key))
         for schedule in _schedules_of(key, child):
             self._runs_of[schedule].add(key)
             if old is None or old.child != child:
@@ -151,9 +155,10 @@ class Cache:
 
     def _put_job(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old, run = self.jobs.get(key), self.runs.get(key)
-        if (old is not None and old.uid == uid and old.version > version) or (run is not None and run.child.is_finished):
-            return []
         state = edge.job_state(body)
+        is_settled = run is not None and run.child.is_finished and state.owner_uid == run.uid
+        if is_settled or (old is not None and old.uid == uid and old.version > version):
+            return []
         self.jobs[key] = JobEntry(uid, version, state)
         return [] if old is not None and old.state == state else [Item(Kind.RUN, key)]
 
@@ -167,6 +172,12 @@ class Cache:
         # How it was last seen still counts: the run is not started a second time.
         self.jobs[key] = replace(entry, state=replace(entry.state, deleted=True))
         return [Item(Kind.RUN, key)]
+
+    def _forget_job(self, key: Key, run_uid: str) -> None:
+        # Only its own: the two watches are not in step, and this may be the Job of a younger run of the name.
+        entry = self.jobs.get(key)
+        if entry is not None and entry.state.owner_uid == run_uid:
+            del self.jobs[key]
 
     def _unindex(self, key: Key, child: ChildRun) -> Iterator[Item]:
         for schedule in _schedules_of(key, child):

@@ -266,11 +266,11 @@ class Controller:
             if schedule is None:
                 return None
             decision = schedule_rules.decide(schedule, self._now())
-            return _View(SCHEDULES, schedule.metadata, schedule.status.to_json(), decision)
+            return _View(SCHEDULES, schedule.metadata, schedule.status.given_json(), decision)
         run = await self._observe_run(item.key)
         if run is None:
             return None
-        return _View(RUNS, run.metadata, run.status.to_json(), run_rules.decide(run, self._now()))
+        return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(run, self._now()))
 
     def _observe_schedule(self, key: Key) -> ScheduleObserved | None:
         entry = self.cache.schedules.get(key)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
 from retrain_operator.api.contract import Outcome
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
-from retrain_operator.api.names import TRAINER_CONTAINER
+from retrain_operator.api.names import API_VERSION, TRAINER_CONTAINER
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
@@ -19,19 +19,19 @@ Body = Mapping[str, Any]
 Spec = TypeVar("Spec", bound=SpecModel)
 
 _META_FIELDS = ("namespace", "name", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels")
-_TICK_FIELDS = ("f:schedule", "f:timeZone")
+_EDITS = {"editedAt": ("f:schedule", "f:timeZone"), "suspendEditedAt": ("f:suspend",)}
 
 
 def schedule(raw: bytes, runs: tuple[ChildRun, ...]) -> ScheduleObserved:
     """A RetrainSchedule from `slim` bytes, with its runs."""
     body = json.loads(raw)
-    edited = body.get("editedAt")
     return ScheduleObserved(
         metadata=ObjectMeta.model_validate(body["metadata"]),
         spec=_spec(RetrainScheduleSpec, body["spec"]),
         status=RetrainScheduleStatus.model_validate(body["status"]),
         runs=runs,
-        edited_at=parse_time(edited) if edited else None,
+        edited_at=_time(body.get("editedAt")),
+        suspend_edited_at=_time(body.get("suspendEditedAt")),
     )
 
 
@@ -54,9 +54,9 @@ def slim(body: Body) -> bytes:
         "spec": body.get("spec") or {},
         "status": body.get("status") or {},
     }
-    edited = _ticks_edited_at(metadata.get("managedFields") or ())
-    if edited:
-        kept["editedAt"] = edited
+    for name, fields in _EDITS.items():
+        if edited := _edited_at(metadata.get("managedFields") or (), fields):
+            kept[name] = edited
     return json.dumps(kept, separators=(",", ":")).encode()
 
 
@@ -88,6 +88,7 @@ def job_state(body: Body) -> JobState:
         name=metadata["name"],
         uid=metadata["uid"],
         owner_uid=owner_uid(body),
+        owner_run=_owner_run(body),
         ready=status.get("ready") or 0,
         suspended=bool(spec.get("suspend")),
         start_time=_time(status.get("startTime")),
@@ -112,8 +113,19 @@ def pod_end(pods: Iterable[Body]) -> PodEnd | None:
 
 def owner_uid(body: Body) -> str | None:
     """UID of the controlling owner."""
+    controller = _controller(body)
+    return controller["uid"] if controller else None
+
+
+def _owner_run(body: Body) -> str | None:
+    controller = _controller(body)
+    is_run = controller is not None and (controller.get("apiVersion"), controller.get("kind")) == (API_VERSION, "RetrainJob")
+    return controller["name"] if controller and is_run else None
+
+
+def _controller(body: Body) -> Body | None:
     references = body["metadata"].get("ownerReferences") or ()
-    return next((each["uid"] for each in references if each.get("controller")), None)
+    return next((each for each in references if each.get("controller")), None)
 
 
 def _spec(model: type[Spec], raw: Body) -> Spec | InvalidSpec:
@@ -125,12 +137,12 @@ def _spec(model: type[Spec], raw: Body) -> Spec | InvalidSpec:
         return InvalidSpec(f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}")
 
 
-def _ticks_edited_at(managed_fields: Iterable[Body]) -> str | None:
-    """When schedule or timeZone were last edited, as far as field management tells: never earlier, at times later."""
+def _edited_at(managed_fields: Iterable[Body], fields: tuple[str, ...]) -> str | None:
+    """When one of the spec's fields was last edited, as far as field management tells: never earlier, at times later."""
     times = [
         entry["time"]
         for entry in managed_fields
-        if "time" in entry and any(field in (entry.get("fieldsV1") or {}).get("f:spec", {}) for field in _TICK_FIELDS)
+        if "time" in entry and any(field in (entry.get("fieldsV1") or {}).get("f:spec", {}) for field in fields)
     ]
     return max(times, default=None)
 

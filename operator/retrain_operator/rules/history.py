@@ -31,19 +31,25 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
         (run for run in runs if run.completion_time and (run.completion_time > counted_through or run.name in was_active)),
         key=lambda run: (run.completion_time or _NEVER, run.name),
     )
+    # A run may be heard of after one that finished later: it is counted, but no time goes back, or that one would be counted again.
     successful, failed = status.last_successful_time, status.last_failure_time
-    failures, trained = status.consecutive_failures, status.last_trained
+    failures, trained, last_run = status.consecutive_failures, status.last_trained, None
     for run in fresh:
         assert run.completion_time is not None
+        at = run.completion_time
+        if at >= counted_through:
+            last_run = run
         if run.phase is Phase.FAILED:
-            failed, failures = run.completion_time, failures + 1
+            if at >= (successful or _NEVER):
+                failures += 1
+            failed = max(at, failed or _NEVER)
             continue
-        successful, failures = run.completion_time, 0
-        if run.trained:
-            trained = LastTrained(
-                run=run.name, data_version=run.data_version, config_hash=run.config_hash, completion_time=run.completion_time
-            )
-    return Account(successful, failed, failures, trained, fresh[-1] if fresh else None)
+        if at >= (failed or _NEVER):
+            failures = 0
+        successful = max(at, successful or _NEVER)
+        if run.trained and (trained is None or at >= trained.completion_time):
+            trained = LastTrained(run=run.name, data_version=run.data_version, config_hash=run.config_hash, completion_time=at)
+    return Account(successful, failed, failures, trained, last_run)
 
 
 def prunable(spec: RetrainScheduleSpec, uid: str, runs: Sequence[ChildRun]) -> list[ChildRun]:

@@ -46,6 +46,7 @@ class ScheduleObserved:
     status: RetrainScheduleStatus
     runs: tuple[ChildRun, ...] = ()
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
+    suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
 
 
@@ -63,6 +64,7 @@ class JobState:
     name: str
     uid: str
     owner_uid: str | None
+    owner_run: str | None = None  # name of the RetrainJob that controls it
     ready: int = 0
     suspended: bool = False
     start_time: datetime | None = None

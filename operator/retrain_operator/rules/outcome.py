@@ -8,9 +8,10 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import JobEnd, JobState, PodEnd
 
 _PHASES = {Outcome.TRAINED: Phase.COMPLETED, Outcome.SIMULATED: Phase.COMPLETED, Outcome.SKIPPED: Phase.SKIPPED}
-_OUTCOMES_OF_MODE = {"Execute": (Outcome.TRAINED, Outcome.SKIPPED), "Simulate": (Outcome.SIMULATED,)}
+_OUTCOMES_OF_MODE = {"Execute": (Outcome.TRAINED, Outcome.SKIPPED), "Simulate": (Outcome.SIMULATED, Outcome.SKIPPED)}
 _JOB_REASONS = {"DeadlineExceeded": reasons.DEADLINE_EXCEEDED}
 _OOM_KILLED = "OOMKilled"
+_STATUS_UNKNOWN = "ContainerStatusUnknown"  # the kubelet lost the container; it then says exit code 137, which means nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ def run_end(job: JobState, pod: PodEnd | None, spec: RetrainJobSpec, run_id: str
         return _complete(pod, spec, run_id)
     if job.end_reason in _JOB_REASONS:
         return _failed(_JOB_REASONS[job.end_reason], job.end_message or "the run took longer than activeDeadlineSeconds", retryable=False)
-    if pod is None:
+    if pod is None or pod.reason == _STATUS_UNKNOWN:
         return _failed(reasons.POD_LOST, f"the Job failed ({job.end_reason}: {job.end_message}) and its pod is gone", retryable=True)
     if pod.reason == _OOM_KILLED:
         message = "the kernel ended it for using more than its memory limit: raise resources.limits.memory or use less data"

@@ -34,6 +34,6 @@ JOB_REFUSED = "JobRefused"  # the API server refuses its Job
 # Events
 RUN_CREATED = "RunCreated"  # on the schedule: a tick made a RetrainJob
 JOB_CREATED = "JobCreated"  # on the run
-TICK_WAITS = "TickWaits"
-TICK_SKIPPED = "TickSkipped"
+TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
+TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
 CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again

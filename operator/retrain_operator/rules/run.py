@@ -1,5 +1,6 @@
 """RetrainJob: everything that is decided about one run at one moment."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from retrain_operator import manifests
@@ -7,7 +8,7 @@ from retrain_operator.api.contract import Outcome
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus, RunError, RunSummary
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
-from retrain_operator.rules.conditions import condition
+from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateJob, Decision, Event, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.outcome import RunEnd, run_end
@@ -30,9 +31,12 @@ def decide(observed: RunObserved, now: datetime) -> Decision:
     job = observed.job
     if job is None:
         return _without_job(observed, observed.spec, now)
+    if job.owner_uid != metadata.uid and job.owner_run == metadata.name:
+        # Its owner was an earlier RetrainJob of this name and is gone, so the garbage collector deletes it; the name is free then.
+        return _without_job(replace(observed, job=None), observed.spec, now) if job.deleted else Decision()
     if job.owner_uid != metadata.uid:
         message = f"Job {job.name} exists and belongs to something else: delete it, or give the run another name"
-        return _finish(observed, _refusal(reasons.NAME_TAKEN, message), now)
+        return _finish(replace(observed, job=None), _refusal(reasons.NAME_TAKEN, message), now)
     if job.end is not None:
         return _finish(observed, run_end(job, observed.pod, observed.spec, manifests.run_id(metadata)), now)
     if job.deleted:
@@ -42,6 +46,9 @@ def decide(observed: RunObserved, now: datetime) -> Decision:
         return _write(observed, _going(observed, Phase.PENDING, reasons.QUEUED, message, now))
     if job.ready > 0:
         return _write(observed, _going(observed, Phase.RUNNING, reasons.RUNNING, "its pod runs", now))
+    ready = find(observed.status.conditions, READY)
+    if ready is not None and ready.reason in (reasons.QUEUED, reasons.SUSPENDED):
+        return _write(observed, _going(observed, Phase.PENDING, reasons.PENDING, "its Job waits for its pod to run", now))
     return Decision()  # the default status says Pending already; a write for it would tell nothing
 
 

@@ -1,5 +1,6 @@
 """RetrainSchedule: everything that is decided about one schedule at one moment."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from retrain_operator import manifests
@@ -19,7 +20,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
 from retrain_operator.rules.history import Account, account, prunable
-from retrain_operator.rules.observed import ScheduleObserved
+from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.ticks import MISSED_TICKS_MAX, TickPlan, plan
 
 READY = "Ready"
@@ -30,12 +31,15 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
     """What to do about a schedule. `now` is aware UTC with whole seconds, as every time of the API."""
     if observed.metadata.deletion_timestamp is not None:
         return Decision()  # its runs go with it, by their owner references
-    counted = account(observed.status, observed.runs)
+    counted = account(observed.status, _own(observed))
     try:
         spec, cron = _accepted(observed)
     except InvalidSpec as problem:
         return _refused(observed, problem, counted, now)
-    ticks = plan(cron, spec, observed.metadata.name, observed.metadata.uid, observed.runs, _floor(observed, cron, now), now)
+    floor, held_until = _floor(observed, cron, now), _held_until(observed, spec, now)
+    ticks = plan(cron, spec, observed.metadata, observed.runs, floor=floor, held_until=held_until, now=now)
+    if dropped := _dropped(observed.status, floor, now):
+        ticks = replace(ticks, newest=ticks.newest or dropped, skipped=(*ticks.skipped, dropped))
     status = _status(observed, counted, now, ready=_ready(spec), ticks=ticks).model_copy(
         update={
             "effective_schedule": cron.effective,
@@ -59,6 +63,11 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
     )
 
 
+def _own(observed: ScheduleObserved) -> tuple[ChildRun, ...]:
+    """The runs that belong to the schedule, and not those that only have a name as its ticks make them."""
+    return tuple(run for run in observed.runs if run.schedule == observed.metadata.name)
+
+
 def _accepted(observed: ScheduleObserved) -> tuple[RetrainScheduleSpec, Cron]:
     """The spec and its cron. Raises InvalidSpec."""
     spec, metadata = observed.spec, observed.metadata
@@ -78,11 +87,22 @@ def _accepted(observed: ScheduleObserved) -> tuple[RetrainScheduleSpec, Cron]:
 
 def _floor(observed: ScheduleObserved, cron: Cron, now: datetime) -> datetime:
     """Ticks up to here are decided on. An edit of schedule or time zone moves it: the new ticks count from the edit."""
-    status = observed.status
-    floor = status.decided_through or observed.metadata.creation_timestamp
-    if status.effective_schedule not in (None, cron.effective):
+    status, metadata = observed.status, observed.metadata
+    floor = status.decided_through or metadata.creation_timestamp
+    # A schedule that was mended before it was ever accepted counts from the edit as well.
+    if status.effective_schedule != cron.effective and (status.effective_schedule is not None or metadata.generation > 1):
         floor = max(floor, min(observed.edited_at or now, now))
     return floor
+
+
+def _held_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now: datetime) -> datetime | None:
+    """Ticks up to here found the schedule suspended. Nothing wakes it meanwhile: they are told when it is resumed."""
+    if spec.suspend:
+        return now
+    before = find(observed.status.conditions, READY)
+    if before is None or before.reason != reasons.SUSPENDED:
+        return None
+    return min(observed.suspend_edited_at or now, now)
 
 
 def _ready(spec: RetrainScheduleSpec) -> tuple[bool, str, str]:
@@ -115,7 +135,7 @@ def _status(
         )
     elif (kept := find(old.conditions, LAST_RUN_SUCCEEDED)) is not None:
         conditions.append(kept)
-    active = {run.name for run in observed.runs if not run.is_finished}
+    active = {run.name for run in _own(observed) if not run.is_finished}
     changes: dict[str, object] = {
         "observed_generation": generation,
         "conditions": conditions,
@@ -139,10 +159,18 @@ def _tick_changes(old: RetrainScheduleStatus, ticks: TickPlan) -> dict[str, obje
         return changes
     if not _same(old.last_decision, ticks.newest):
         changes["last_decision"] = ticks.newest
-    if ticks.newest.action is Action.RUN:
-        changes["last_schedule_time"] = ticks.newest.scheduled_time
+    if ticks.last_run is not None:
+        changes["last_schedule_time"] = ticks.last_run.scheduled_time
     changes["recent_decisions"] = [*ticks.skipped, *old.recent_decisions][:RECENT_DECISIONS_MAX]
     return changes
+
+
+def _dropped(old: RetrainScheduleStatus, floor: datetime, now: datetime) -> TickDecision | None:
+    """The tick that still waited when an edit of the schedule moved the floor past it: it ends without a run."""
+    last = old.last_decision
+    if last is None or last.action is not Action.WAIT or last.scheduled_time > floor:
+        return None
+    return last.model_copy(update={"action": Action.SKIP, "reason": reasons.SUPERSEDED, "time": now})
 
 
 def _same(old: TickDecision | None, new: TickDecision) -> bool:
@@ -156,7 +184,8 @@ def _write(old: RetrainScheduleStatus, new: RetrainScheduleStatus) -> tuple[Writ
 
 def _fates(old: RetrainScheduleStatus, new: RetrainScheduleStatus, ticks: TickPlan) -> tuple[TickDecision, ...]:
     newest = new.last_decision
-    told = newest is None or newest == old.last_decision or newest in ticks.skipped
+    # A skip stands among the skipped, alone or as one of several.
+    told = newest is None or newest == old.last_decision or newest.action is Action.SKIP
     return ticks.skipped if told or newest is None else (newest, *ticks.skipped)
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice, takewhile
+from itertools import groupby, islice, takewhile
 
+from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.schedule import Action, RetrainScheduleSpec, TickDecision
 from retrain_operator.cron import Cron
 from retrain_operator.manifests import tick_run_name
@@ -22,28 +23,39 @@ class TickPlan:
     newest: TickDecision | None  # fate of the newest due tick
     start: bool  # whether the newest due tick needs its run made
     skipped: tuple[TickDecision, ...]  # newest first
+    last_run: TickDecision | None  # the newest tick that made a run, just now or before a crash
     missed_many: bool
     wake_at: datetime | None
 
 
 def plan(
-    cron: Cron, spec: RetrainScheduleSpec, name: str, uid: str, runs: tuple[ChildRun, ...], floor: datetime, now: datetime
+    cron: Cron,
+    spec: RetrainScheduleSpec,
+    schedule: ObjectMeta,
+    runs: tuple[ChildRun, ...],
+    *,
+    floor: datetime,
+    held_until: datetime | None,
+    now: datetime,
 ) -> TickPlan:
-    """Fate of every tick in (floor, now].
+    """Fate of every tick in (floor, now]. Those up to `held_until` found the schedule suspended.
 
     The newest due tick starts unless something forbids it; the older ones are superseded, as with CronJob. Under Forbid the newest waits
     for the unfinished run within its deadline, until the next tick is due.
     """
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
-    upcoming = cron.next_tick(now)
+    wake = None if spec.suspend else cron.next_tick(now)
     if not due:
-        return TickPlan(floor, None, False, (), False, None if spec.suspend else upcoming)
-    missed_many = len(due) > MISSED_TICKS_MAX
+        return TickPlan(floor, None, False, (), None, False, wake)
+    name, uid = schedule.name, schedule.uid
     made = {run.name: run for run in runs}
     deadline = timedelta(seconds=spec.starting_deadline_seconds) if spec.starting_deadline_seconds is not None else None
 
     def is_late(tick: datetime) -> bool:
         return deadline is not None and tick + deadline < now
+
+    def is_held(tick: datetime) -> bool:
+        return held_until is not None and tick <= held_until
 
     def fate(tick: datetime) -> TickDecision:
         """Of a tick that is not, or no longer, the one to run."""
@@ -53,7 +65,7 @@ def plan(
         if taken is not None:
             return TickDecision(action=Action.SKIP, reason=reasons.NAME_TAKEN, scheduled_time=tick, job=taken.name, time=now)
         blocker = next((run for run in runs if run.schedule == name and run.was_unfinished_at(tick)), None)
-        if spec.suspend:
+        if is_held(tick):
             reason = reasons.SUSPENDED
         elif blocker is not None:
             reason = reasons.CONCURRENCY_FORBID
@@ -62,39 +74,38 @@ def plan(
         job = blocker.name if blocker is not None and reason == reasons.CONCURRENCY_FORBID else None
         return TickDecision(action=Action.SKIP, reason=reason, scheduled_time=tick, job=job, time=now)
 
+    def result(last: TickDecision, *, start: bool = False, wake_at: datetime | None = wake) -> TickPlan:
+        fates = [last, *(fate(tick) for tick in due[1:])]
+        waits = last.action is Action.WAIT
+        through = newest if not waits else due[1] if len(due) > 1 else floor
+        is_open = len(due) > MISSED_TICKS_MAX
+        skipped = tuple(_grouped(fates, is_open, floor, cron))
+        last_run = next((each for each in fates if each.action is Action.RUN), None)
+        return TickPlan(through, last, start, skipped, last_run, is_open and not is_held(due[-1]), wake_at)
+
     newest = due[0]
-    older = [fate(tick) for tick in due[1:]]
-    skips = [each for each in older if each.action is Action.SKIP]
     active = next((run for run in runs if run.schedule == name and not run.is_finished), None)
-    if tick_run_name(name, newest) in made or spec.suspend or is_late(newest):
-        last = fate(newest)
-        if last.action is Action.SKIP:
-            skips.insert(0, last)
-        wake = None if spec.suspend else upcoming
-        return TickPlan(newest, last, False, tuple(_grouped(skips, missed_many, floor, cron)), missed_many, wake)
+    if tick_run_name(name, newest) in made or is_held(newest) or is_late(newest):
+        return result(fate(newest))
     if active is not None:
         last = TickDecision(action=Action.WAIT, reason=reasons.CONCURRENCY_FORBID, scheduled_time=newest, job=active.name, time=now)
         expires = newest + deadline + timedelta(seconds=1) if deadline is not None else None
-        wake = min((each for each in (upcoming, expires) if each is not None), default=None)
-        through = due[1] if len(due) > 1 else floor
-        return TickPlan(through, last, False, tuple(_grouped(skips, missed_many, floor, cron)), missed_many, wake)
+        return result(last, wake_at=min((each for each in (wake, expires) if each is not None), default=None))
     last = TickDecision(action=Action.RUN, reason=reasons.SCHEDULED, scheduled_time=newest, job=tick_run_name(name, newest), time=now)
-    return TickPlan(newest, last, True, tuple(_grouped(skips, missed_many, floor, cron)), missed_many, upcoming)
+    return result(last, start=True)
 
 
-def _grouped(skips: list[TickDecision], missed_many: bool, floor: datetime, cron: Cron) -> Iterator[TickDecision]:
-    """Neighbours with one fate told as one entry, so that a long outage does not push last night's story out."""
-    index = 0
-    while index < len(skips):
-        end = index
-        while end + 1 < len(skips) and (skips[end + 1].reason, skips[end + 1].job) == (skips[index].reason, skips[index].job):
-            end += 1
-        first, count = skips[end].scheduled_time, end - index + 1
-        if missed_many and end == len(skips) - 1:
+def _grouped(fates: list[TickDecision], is_open: bool, floor: datetime, cron: Cron) -> Iterator[TickDecision]:
+    """Skipped neighbours with one fate told as one entry, so that a long outage does not push last night's story out."""
+    for (action, _, _), group in groupby(fates, key=lambda each: (each.action, each.reason, each.job)):
+        newest, *others = group
+        if action is not Action.SKIP:
+            continue
+        oldest = others[-1] if others else newest
+        if is_open and oldest is fates[-1]:
             # The ticks before were not listed; the entry reaches back to the first of them, and its count is open.
-            yield skips[index].model_copy(update={"first_scheduled_time": cron.next_tick(floor)})
-        elif count > 1:
-            yield skips[index].model_copy(update={"first_scheduled_time": first, "count": count})
+            yield newest.model_copy(update={"first_scheduled_time": cron.next_tick(floor)})
+        elif others:
+            yield newest.model_copy(update={"first_scheduled_time": oldest.scheduled_time, "count": len(others) + 1})
         else:
-            yield skips[index]
-        index = end + 1
+            yield newest

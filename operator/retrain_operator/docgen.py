@@ -1,0 +1,134 @@
+"""The reference documentation, generated from the API models: `python -m retrain_operator.docgen docs/reference.md` writes it.
+
+`--check` writes nothing and fails when the file is not what the models say.
+"""
+
+import argparse
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from retrain_operator.api import names
+from retrain_operator.api.base import VALIDATIONS
+from retrain_operator.api.contract import EXIT_CODES
+from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
+from retrain_operator.crdgen import run_definition, schedule_definition, settle
+from retrain_operator.rules import reasons
+
+Schema = dict[str, Any]
+
+INTRODUCTION = f"""\
+# API reference
+
+<!-- Generated from operator/retrain_operator/api by `make crds`. Do not edit. -->
+
+Both kinds belong to `{names.API_VERSION}` and to a namespace. The API server fills in defaults, and refuses what breaks a limit or a rule,
+with a message. `kubectl explain` tells the same as these tables. Only the operator writes `status`."""
+EXIT_CODES_NOTE = "## Exit codes of a trainer\n\nThe trainer's own reason comes first where its answer gives one."
+
+
+def text() -> str:
+    """The whole page."""
+    parts: dict[str, Schema] = {}
+    for model in (RetrainScheduleSpec, RetrainScheduleStatus, RetrainJobSpec, RetrainJobStatus):
+        schema = model.model_json_schema()
+        parts |= schema.pop("$defs", {}) | {model.__name__: schema}
+    sections = {name: _section(name, parts) for name in sorted(parts) if "properties" in parts[name]}
+    blocks = [INTRODUCTION]
+    for kind, definition in (("RetrainSchedule", schedule_definition()), ("RetrainJob", run_definition())):
+        blocks += [_kind(definition), sections.pop(f"{kind}Spec"), sections.pop(f"{kind}Status")]
+    exits = [[f"`{code}`", f"`{each.reason}`", each.meaning, "yes" if each.retryable else "no"] for code, each in EXIT_CODES.items()]
+    blocks += ["## Parts", *sections.values()]
+    blocks += ["## Labels and annotations", *_constants(names, f"{names.GROUP}/"), "## Reasons", *_constants(reasons, "")]
+    blocks += [EXIT_CODES_NOTE, _table(["Exit code", "Reason", "Meaning", "Trying again may help"], exits)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _kind(definition: Schema) -> str:
+    named, version = definition["spec"]["names"], definition["spec"]["versions"][0]
+    schema = version["schema"]["openAPIV3Schema"]
+    selectors = ", ".join(f"`{each['jsonPath'][1:]}`" for each in version["selectableFields"])
+    rules = "".join(f"\n- `metadata.name`: {rule['message']}" for rule in schema[VALIDATIONS])
+    short = f"Short name `{named['shortNames'][0]}`, category `{named['categories'][0]}`. Field selectors: {selectors}."
+    return f"## {named['kind']}\n\n{schema['description']}\n\n{short}\n{rules}"
+
+
+def _section(name: str, parts: dict[str, Schema]) -> str:
+    """One model: its fields, then its rules."""
+    schema = parts[name]
+    rows, rules = [], [rule["message"] for rule in schema.get(VALIDATIONS, ())]
+    for field, given in schema["properties"].items():
+        node, type_ = _present(given), _type(given, parts)
+        node = parts.get(node.get("$ref", "").rsplit("/", 1)[-1], node)
+        default = "" if given.get("default") in (None, "") else f"`{json.dumps(given['default'])}`"
+        if field in schema.get("required", ()):
+            default = "required"
+        rows.append([f"`{field}`", type_, default, _limits(node), _plain(given.get("description") or node["description"])])
+        if "](#" not in type_:  # else they stand with that model
+            rules += [f"`{field}`: {rule['message']}" for rule in node.get(VALIDATIONS, ())]
+    table = _table(["Field", "Type", "Default", "Limits", "Meaning"], rows)
+    return "\n\n".join([f"### {name}", schema["description"], table, *filter(None, ["\n".join(f"- {_plain(rule)}" for rule in rules)])])
+
+
+def _plain(words: str) -> str:
+    return re.sub(r"([*|<])", r"\\\1", words)
+
+
+def _present(node: Schema) -> Schema:
+    """The node, without null."""
+    return next((each for each in node.get("anyOf", ()) if each.get("type") != "null"), node)
+
+
+def _type(given: Schema, parts: dict[str, Schema]) -> str:
+    node = _present(given)
+    if "x-kubernetes-int-or-string" in given:
+        return "quantity"
+    if "$ref" in node:
+        name = node["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})" if "properties" in parts[name] else str(parts[name]["type"])
+    if "items" in node:
+        return f"list of {_type(node['items'], parts)}"
+    if isinstance(node.get("additionalProperties"), dict):
+        return f"map of string to {_type(node['additionalProperties'], parts)}"
+    return "time" if node.get("format") == "date-time" else str(node["type"])
+
+
+def _limits(node: Schema) -> str:
+    """Only what no rule says in words."""
+    values = node.get("enum") or ([node["const"]] if "const" in node else [])
+    least, most = (node.get(f"{end}imum") for end in ("min", "max"))
+    bounds = f"{least} or more" if most == 2**31 - 1 else f"{least} to {most}" if most is not None else ""
+    sizes = (("maxLength", "characters"), ("maxItems", "items"), ("maxProperties", "entries"))
+    return "; ".join(
+        [*(f"`{value}`" for value in values), *filter(None, [bounds]), *(f"{node[key]} {unit}" for key, unit in sizes if key in node)]
+    )
+
+
+def _constants(module: ModuleType, prefix: str) -> Iterator[str]:
+    """Tables of a module's constants that start with `prefix`, from the comments above and beside them."""
+    for above, lines in re.findall(r"^# (.+)\n((?:[A-Z_]+ = .*\n)+)", inspect.getsource(module), re.MULTILINE):
+        found = re.findall(r"^([A-Z_]+) = .*?  # (.+)$", lines, re.MULTILINE)
+        rows = [[f"`{getattr(module, name)}`", meaning] for name, meaning in found if str(getattr(module, name)).startswith(prefix)]
+        yield f"**{above.rstrip('.')}**\n\n" + _table(["Name", "Meaning"], rows)
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [header, ["---"] * len(header), *rows])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m retrain_operator.docgen", description=__doc__)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when the file is stale")
+    options = parser.parse_args(argv)
+    return settle({options.file: text()}, check=options.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

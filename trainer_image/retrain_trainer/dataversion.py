@@ -1,0 +1,196 @@
+"""The data version: what a run would train on, as one hash, computed before anything heavy is imported.
+
+    sha256( header, one line for each file )
+    header    ["retrain/data-version/1", schema, window]
+    file      [path, size, sha256 of the content], sorted by path
+
+Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
+file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
+header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
+the schema is the word "parquet". For a data set of scikit-learn it is the data set's name.
+
+Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
+that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
+"""
+
+import gzip
+import hashlib
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import IO
+from urllib.parse import urlsplit
+
+from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.location import HTTP, Location, locate, reaching
+
+ENDINGS = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet", ".pq")}
+BUILT_IN = {
+    "breast_cancer": ("breast_cancer.csv",),
+    "diabetes": ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
+    "digits": ("digits.csv.gz",),
+    "iris": ("iris.csv",),
+    "wine": ("wine_data.csv",),
+}
+BUILT_IN_PREFIX = "sklearn:"
+HEADER_MAX_BYTES = 2**20  # a CSV header longer than this is no header
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file. `path` is relative and part of the version; `local_path` is where its bytes are."""
+
+    path: str
+    size: int
+    sha256: str
+    local_path: str
+    stamp: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What a run trains on. `format` is csv, parquet or sklearn; `name` the data set's when it is scikit-learn's own."""
+
+    uri: str
+    format: str
+    files: tuple[DataFile, ...]
+    version: str
+    name: str = ""
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.size for file in self.files)
+
+    def check_unchanged(self) -> None:
+        """Raises Failure (exit 3) when a local file is no longer what was hashed."""
+        for file in self.files:
+            if _stamp(file.local_path) != file.stamp:
+                raise Failure(Reason.DATA_CHANGED, f"{file.path} was changed while it was being read; try again")
+
+
+def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str]) -> DataSet:
+    """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed. Raises Failure (exit 2, 3, 7, 8)."""
+    if data_format and data_format not in ENDINGS:
+        raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
+    if uri.startswith(BUILT_IN_PREFIX):
+        return _built_in(uri, data_format, window)
+    location = locate(uri)
+    with reaching(location.shown, location.is_local):
+        root, paths = _find(location, data_format)
+        data_format = data_format or _format_by_ending(paths, location.shown)
+        files = [_fetch(location, path, _relative(path, root), scratch) for path in paths]
+        schema = _header(files[0]) if data_format == "csv" else data_format
+    return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window))
+
+
+def version_of(files: Sequence[DataFile], schema: str, window: str) -> str:
+    """`sha256:<hex>` over what the module's docstring says."""
+    digest = hashlib.sha256()
+    for line in (
+        ["retrain/data-version/1", schema, window],
+        *sorted([file.path, file.size, file.sha256] for file in files),
+    ):
+        digest.update((json.dumps(line) + "\n").encode())
+    return "sha256:" + digest.hexdigest()
+
+
+def is_gzip(path: str) -> bool:
+    """Whether the content is gzip, whatever the name says: a web server may have unpacked it on the way."""
+    with open(path, "rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+def _built_in(uri: str, data_format: str, window: str) -> DataSet:
+    name = uri.removeprefix(BUILT_IN_PREFIX)
+    if name not in BUILT_IN:
+        raise Failure(Reason.BAD_CONFIGURATION, f"{uri}: scikit-learn's data sets here are {', '.join(sorted(BUILT_IN))}")
+    if data_format:
+        raise Failure(Reason.BAD_CONFIGURATION, f"{uri} has no format: leave out data.format")
+    package = importlib.util.find_spec("sklearn")  # finds it without importing it
+    if package is None or not package.submodule_search_locations:
+        raise Failure(Reason.PACKAGE_MISSING, f"{uri} needs scikit-learn")
+    folder = os.path.join(package.submodule_search_locations[0], "datasets", "data")
+    with reaching(uri, is_local=True):
+        files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
+    return DataSet(uri, "sklearn", files, version_of(files, name, window), name)
+
+
+def _find(location: Location, data_format: str) -> tuple[str, list[str]]:
+    """The root that paths are relative to, and the files in the order of their paths. Raises FileNotFoundError when there are none."""
+    path = location.path
+    if location.protocol in HTTP:  # a web server has no listing: one file
+        return "", [path]
+    kind = _kind(location)
+    if kind == "file":
+        return os.path.dirname(path), [path]
+    if kind == "directory":
+        root, found = path.rstrip("/"), location.fs.find(path)
+        wanted = ENDINGS[data_format] if data_format else tuple(ending for endings in ENDINGS.values() for ending in endings)
+        found = [item for item in found if item.endswith(wanted)]
+    else:
+        root = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
+        found = [item for item, info in location.fs.glob(path, detail=True).items() if info["type"] == "file"]
+    visible = sorted(item for item in found if not _is_hidden(_relative(item, root)))
+    if not visible:
+        raise FileNotFoundError("no data file")
+    return root, visible
+
+
+def _kind(location: Location) -> str | None:
+    """file, directory, or None when nothing has exactly this name: then it may be a pattern."""
+    try:
+        kind: str = location.fs.info(location.path)["type"]
+    except FileNotFoundError:
+        return None
+    return kind
+
+
+def _relative(path: str, root: str) -> str:
+    return path.removeprefix(root).lstrip("/") if root else os.path.basename(urlsplit(path).path)
+
+
+def _is_hidden(relative: str) -> bool:
+    """_SUCCESS, _temporary/…, .crc: what Spark, Hive and editors leave beside data."""
+    return any(part.startswith(("_", ".")) for part in relative.split("/"))
+
+
+def _format_by_ending(paths: Iterable[str], shown: str) -> str:
+    names = [urlsplit(path).path for path in paths]
+    formats = {next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), "") for name in names}
+    if len(formats) != 1 or formats == {""}:
+        known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
+        raise Failure(Reason.BAD_CONFIGURATION, f"{shown}: not all files end in one of {known}: set data.format, or a pattern")
+    return formats.pop()
+
+
+def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:
+    if location.is_local:
+        return _hash(path, relative)
+    folder = scratch()
+    local_path = os.path.join(folder, f"{len(os.listdir(folder)):06d}")
+    location.fs.get_file(path, local_path)
+    return _hash(local_path, relative)
+
+
+def _hash(local_path: str, relative: str) -> DataFile:
+    stamp = _stamp(local_path)
+    with open(local_path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        size = file.tell()
+    return DataFile(relative, size, digest.hexdigest(), local_path, stamp)
+
+
+def _stamp(path: str) -> tuple[int, int, int]:
+    """Changes with every write: inode, size, time in ns. Not part of the version."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _header(file: DataFile) -> str:
+    """First line of a CSV file, without its end."""
+    opener: Callable[..., IO[bytes]] = gzip.open if is_gzip(file.local_path) else open  # type: ignore[assignment]
+    with opener(file.local_path, "rb") as content:
+        return content.readline(HEADER_MAX_BYTES).rstrip(b"\r\n").decode("utf-8", "replace")

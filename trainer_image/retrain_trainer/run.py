@@ -1,0 +1,202 @@
+"""The run, as a story: configuration, data version, then either nothing to do, a simulation, or a model.
+
+This module imports nothing heavy; what it needs of pandas and scikit-learn it imports after the data version.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import logging
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from retrain_trainer import memory
+from retrain_trainer import result as results
+from retrain_trainer.config import TabularConfig, read_config
+from retrain_trainer.contract import DataCheck, Environment, Failure, Mode, Reason
+from retrain_trainer.dataversion import DataSet, read_data_set
+from retrain_trainer.progress import Progress
+from retrain_trainer.result import ArtifactSection, ConfigSection, EvaluationSection, Result
+from retrain_trainer.runfolder import RunFolder
+from retrain_trainer.supervise import Channel
+
+LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec")
+SAMPLE_ROWS = 100  # of the holdout, predicted again with the model as it was written
+
+log = logging.getLogger(__name__)
+
+
+def work(environment: Environment, channel: Channel) -> None:
+    """The whole run. Every end of it, an unforeseen exception too, is told to the supervisor as a final result."""
+    run = Run(environment, channel)
+    try:
+        run.tell()
+    except Failure as failure:
+        log.error("%s: %s", failure.reason, failure.message)
+        run.fail(failure)
+    except Exception as error:
+        log.exception("unexpected")
+        run.fail(results.unexpected(error))
+
+
+class Run:
+    """One run and its result in the making."""
+
+    def __init__(self, environment: Environment, channel: Channel) -> None:
+        self._environment = environment
+        self._channel = channel
+        self._result = Result.begin(environment)
+        self._progress = Progress(sys.stdout, time.monotonic)
+        self._scratch: str | None = None
+
+    def tell(self) -> None:
+        """Raises Failure with what keeps the run from its end."""
+        environment, result = self._environment, self._result
+        self._progress.report(0)
+        config, raw, digest = read_config(environment.config_path)
+        result.config = ConfigSection(digest, config.task, config.estimator, config.params, config.seed)
+        with self._phase("version"):
+            data_set = read_data_set(environment.data_uri, environment.data_format, environment.window, self._make_scratch)
+            result.data.version, result.data.bytes = data_set.version, data_set.bytes
+        log.info("data version %s, %d files, %d bytes", data_set.version, len(data_set.files), data_set.bytes)
+        is_unchanged = self._is_unchanged(data_set.version, digest)
+        if environment.mode is Mode.SIMULATE:
+            self._simulate(config, data_set)
+            self._end("simulated", Reason.DATA_UNCHANGED if is_unchanged else Reason.SIMULATED)
+        elif is_unchanged:
+            self._end("skipped", Reason.DATA_UNCHANGED)
+        else:
+            self._train(config, raw, data_set)
+            self._end("trained", Reason.TRAINED)
+
+    def fail(self, failure: Failure) -> None:
+        self._remove_scratch()
+        self._result.peak_rss_mib = results.peak_rss_mib()
+        self._channel.done(results.failed(self._result.to_json(), failure))
+
+    def _is_unchanged(self, data_version: str, config_hash: str) -> bool:
+        given = self._environment
+        return (
+            given.data_check is DataCheck.SKIP and given.previous_data_version == data_version and given.previous_config_hash == config_hash
+        )
+
+    def _simulate(self, config: TabularConfig, data_set: DataSet) -> None:
+        memory.refuse_too_much(data_set.bytes, memory.limit_bytes())
+        self._load(config, data_set)
+        log.info("%d rows can be trained on; nothing was trained", self._result.data.rows)
+
+    def _load(self, config: TabularConfig, data_set: DataSet) -> tuple[Any, Any, Any]:
+        """The unfitted estimator, the table and its split. The first to import pandas and scikit-learn."""
+        with self._phase("load"):
+            from retrain_trainer import data, estimator, tabular
+
+            target = tabular.target_of(config, data_set.format)
+            model = estimator.build(config.estimator, config.params, config.seed)
+            table = tabular.examine(data.load(data_set), config, target, model)
+            rows = tabular.split(table, config, model, data_set.version)
+            self._result.data.rows = len(table.target)
+        self._remove_scratch()
+        return model, table, rows
+
+    def _train(self, config: TabularConfig, raw: dict[str, Any], data_set: DataSet) -> None:
+        result = self._result
+        assert self._environment.output_uri is not None, "parse_environment refuses Execute without an output"
+        folder = RunFolder.at(self._environment.output_uri, self._environment.run_id)
+        folder.refuse_if_unusable()
+        self._progress.report(5)
+        model, table, rows = self._load(config, data_set)
+        from retrain_trainer import tabular
+
+        self._progress.report(20)
+        with self._phase("fit"):
+            log.info("loaded %d rows and %d columns, fitting %s", len(table.target), len(table.features.columns), config.estimator)
+            fitted = tabular.fit(table, rows, model)
+        self._progress.report(80)
+        with self._phase("evaluate"):
+            result.metrics = tabular.evaluate(fitted, rows, model)
+            result.evaluation = EvaluationSection(rows.protocol, rows.holdout, len(rows.test_target))
+        log.info("metrics on %d rows: %s", len(rows.test_target), result.metrics)
+        self._progress.report(90, result.metrics)
+        with self._phase("write"):
+            from retrain_trainer import artifact
+
+            content, trusted = artifact.serialise(fitted, rows.test_features.iloc[:SAMPLE_ROWS])
+            sha256 = folder.write(artifact.FILE_NAME, content)
+            written = ArtifactSection(folder.uri(artifact.FILE_NAME), sha256, len(content), artifact.FORMAT)
+            manifest = self._manifest(raw, data_set, written, trusted)
+            manifest["table"] = {
+                "target": table.target_name,
+                "columns": {name: str(dtype) for name, dtype in table.features.dtypes.items()},
+                "classes": fitted.classes_.tolist() if hasattr(fitted, "classes_") else None,
+            }
+            self._channel.commit()
+            folder.commit(_manifest_bytes(manifest))
+            result.artifact = written
+        log.info("wrote %s, %d bytes, sha256 %s", written.uri, written.bytes, written.sha256)
+
+    def _manifest(self, raw: dict[str, Any], data_set: DataSet, written: ArtifactSection, trusted: list[str]) -> dict[str, Any]:
+        """Everything about the run that has no room in the result. Its phaseSeconds end before the write."""
+        whole = {**self._result.to_json(), "outcome": "trained", "reason": str(Reason.TRAINED)}
+        return {
+            **whole,
+            "createdAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "window": self._environment.window,
+            "config": {**whole["config"], "document": raw},
+            "data": {
+                **whole["data"],
+                "uri": data_set.uri,
+                "format": data_set.format,
+                "files": [{"path": file.path, "bytes": file.size, "sha256": file.sha256} for file in data_set.files],
+            },
+            "artifact": {**dataclasses.asdict(written), "trustedTypes": trusted},
+            "libraries": {"python": platform.python_version(), **_installed()},
+        }
+
+    def _end(self, outcome: str, reason: Reason) -> None:
+        self._remove_scratch()
+        self._result.outcome, self._result.reason = outcome, str(reason)
+        self._result.peak_rss_mib = results.peak_rss_mib()
+        self._progress.report(100, self._result.metrics, 0.0, last=True)
+        self._channel.done(self._result.to_json())
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        """Times a phase, and tells the supervisor how far the run is, in case that it has to end it."""
+        self._channel.state(self._result.to_json(), name)
+        began_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self._result.phase_seconds[name] = round(time.monotonic() - began_s, 3)
+
+    def _make_scratch(self) -> str:
+        if self._scratch is None:
+            try:
+                self._scratch = tempfile.mkdtemp(prefix="retrain-")
+            except OSError as error:
+                raise Failure(Reason.SETUP_MISSING, f"no folder for downloads: mount an emptyDir at /tmp: {error}") from error
+            self._channel.scratch(self._scratch)
+        return self._scratch
+
+    def _remove_scratch(self) -> None:
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def _manifest_bytes(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(results.clean(manifest), indent=2, ensure_ascii=False, allow_nan=False).encode()
+
+
+def _installed() -> dict[str, str]:
+    found = {}
+    for name in LIBRARIES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

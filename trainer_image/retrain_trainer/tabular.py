@@ -1,0 +1,163 @@
+"""Task `tabular`: a table becomes features and target, is split, and a scikit-learn model is fitted and scored.
+
+Numeric columns go in as they are; missing values are imputed with the median where the estimator does not take them.
+Text columns are one-hot encoded, the rare categories together. All of it is part of the model that is written.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd  # type: ignore[import-untyped]
+from pandas.api import types  # type: ignore[import-untyped]
+from sklearn.base import is_classifier  # type: ignore[import-untyped]
+from sklearn.compose import ColumnTransformer  # type: ignore[import-untyped]
+from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.pipeline import Pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
+from sklearn.utils import get_tags  # type: ignore[import-untyped]
+from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
+
+from retrain_trainer import metrics
+from retrain_trainer.config import TabularConfig
+from retrain_trainer.contract import Failure, Reason
+
+MIN_ROWS = 10  # with fewer, a holdout of a fifth is a single row
+MIN_CLASS_ROWS = 2  # one to train on and one to hold out
+MAX_CATEGORIES = 32  # of one text column; keeps a column of identifiers from becoming a column for every row
+REFUSALS = (ValueError, TypeError, LookupError)  # how estimators say no; LookupError: a category that was not trained on
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features and target of the same rows. `text` names the features that are not numbers."""
+
+    features: pd.DataFrame
+    target: Any
+    target_name: str
+    text: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training rows and holdout. `holdout` identifies the held-out rows of this very data."""
+
+    train_features: pd.DataFrame
+    test_features: pd.DataFrame
+    train_target: Any
+    test_target: Any
+    protocol: str
+    holdout: str
+
+
+def target_of(config: TabularConfig, data_format: str) -> str:
+    """Name of the target column. Raises Failure (exit 2)."""
+    if config.target is None and data_format != "sklearn":
+        raise Failure(Reason.BAD_CONFIGURATION, "config.target is missing: name the column to predict")
+    return config.target or "target"
+
+
+def examine(frame: pd.DataFrame, config: TabularConfig, target: str, estimator: Any) -> Table:
+    """The table, checked for everything that would make a fit pointless or impossible. Raises Failure (exit 2 or 4)."""
+    columns = list(frame.columns)
+    if target not in columns:
+        raise Failure(Reason.TARGET_MISSING, f"the data has no column {target!r}: it has {', '.join(columns[:50])}")
+    if unknown := [name for name in config.drop if name not in columns]:
+        raise Failure(Reason.BAD_CONFIGURATION, f"config.drop names columns that the data does not have: {', '.join(unknown[:20])}")
+    if len(frame) < MIN_ROWS:
+        raise Failure(Reason.TOO_LITTLE_DATA, f"{len(frame)} rows: at least {MIN_ROWS} are needed")
+    if gaps := int(frame[target].isna().sum()):
+        raise Failure(Reason.TRAINING_REFUSED, f"{gaps} of {len(frame)} rows have no {target!r}: leave them out of the data")
+    features = frame.drop(columns=[target, *(name for name in config.drop if name != target)])
+    if features.empty:
+        raise Failure(Reason.BAD_CONFIGURATION, "no column is left to learn from")
+    text = tuple(name for name in features.columns if not types.is_numeric_dtype(features[name]))
+    features = features.assign(**{name: _plain(features[name], name, name in text) for name in features.columns})
+    labels = _labels(frame[target], target) if is_classifier(estimator) else _numbers(frame[target], target)
+    return Table(features, labels, target, text)
+
+
+def split(table: Table, config: TabularConfig, estimator: Any, data_version: str) -> Split:
+    """Random rows held out, in the proportions of the classes for a classifier. Raises Failure (exit 4)."""
+    stratify = table.target if is_classifier(estimator) else None
+    try:
+        train, test = train_test_split(
+            np.arange(len(table.target)), test_size=config.holdout.fraction, random_state=config.holdout.seed, stratify=stratify
+        )
+    except ValueError as error:
+        raise Failure(Reason.TOO_LITTLE_DATA, f"the data cannot be split: {error}") from error
+    identity = hashlib.sha256(f"{data_version} {sorted(test.tolist())}".encode()).hexdigest()
+    return Split(
+        table.features.iloc[train],
+        table.features.iloc[test],
+        table.target[train],
+        table.target[test],
+        "holdout" if stratify is None else "stratified-holdout",
+        "sha256:" + identity,
+    )
+
+
+def fit(table: Table, rows: Split, estimator: Any) -> Any:
+    """The fitted model, with its preprocessing where the table needs one. Raises Failure (exit 4)."""
+    model = _with_preprocessing(table, estimator)
+    try:
+        return model.fit(rows.train_features, rows.train_target)
+    except REFUSALS as error:
+        raise Failure(Reason.TRAINING_REFUSED, f"{type(estimator).__name__} refuses this data: {error}") from error
+
+
+def evaluate(model: Any, rows: Split, estimator: Any) -> dict[str, float]:
+    """Metrics on the holdout, see metrics.py. Raises Failure (exit 4) when the model predicts nothing that can be scored."""
+    try:
+        if is_classifier(estimator):
+            return metrics.of_classifier(model, rows.test_features, rows.test_target, np.unique(rows.train_target))
+        return metrics.of_regressor(model, rows.test_features, rows.test_target)
+    except REFUSALS as error:
+        raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
+
+
+def _with_preprocessing(table: Table, estimator: Any) -> Any:
+    numeric = [name for name in table.features.columns if name not in table.text]
+    impute = bool(table.features[numeric].isna().to_numpy().any()) and not get_tags(estimator).input_tags.allow_nan
+    if not table.text and not impute:
+        return estimator
+    steps = [("numeric", SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough", numeric)]
+    if table.text:
+        encoder = OneHotEncoder(max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False)
+        steps.append(("text", encoder, list(table.text)))
+    return Pipeline([("columns", ColumnTransformer(steps)), ("model", estimator)])
+
+
+def _plain(column: pd.Series, name: str, is_text: bool) -> pd.Series:
+    """Numbers as NumPy's own types, text as str with NaN for what is missing."""
+    if not is_text:
+        if types.is_complex_dtype(column):
+            raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is complex: leave it out with config.drop")
+        return pd.Series(column.to_numpy("float64", na_value=np.nan), column.index) if types.is_extension_array_dtype(column) else column
+    if not (types.is_object_dtype(column) or types.is_string_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype)):
+        raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is {column.dtype}: make numbers of it, or leave it out with config.drop")
+    return column.astype(object).map(str, na_action="ignore").where(column.notna(), np.nan)
+
+
+def _labels(column: pd.Series, name: str) -> Any:
+    is_number = types.is_numeric_dtype(column)
+    labels = (column.to_numpy("float64") if types.is_extension_array_dtype(column) else column.to_numpy()) if is_number else None
+    if labels is None:
+        labels = column.astype(str).to_numpy(str)
+    if type_of_target(labels) not in ("binary", "multiclass"):
+        raise Failure(Reason.TRAINING_REFUSED, f"{name!r} is a quantity, not a class: take a regressor")
+    classes, counts = np.unique(labels, return_counts=True)
+    if len(classes) < 2:
+        raise Failure(Reason.TOO_LITTLE_DATA, f"every row has the same {name!r}: there is nothing to tell apart")
+    if (fewest := int(counts.min())) < MIN_CLASS_ROWS:
+        rare = classes[counts.argmin()]
+        raise Failure(Reason.TOO_LITTLE_DATA, f"only {fewest} row has {name!r} = {rare}: {MIN_CLASS_ROWS} are needed")
+    return labels
+
+
+def _numbers(column: pd.Series, name: str) -> Any:
+    if not types.is_numeric_dtype(column):
+        raise Failure(Reason.TRAINING_REFUSED, f"{name!r} is not a number: take a classifier")
+    return column.to_numpy("float64")
