@@ -59,5 +59,5 @@ $(VENV)/.installed: pyproject.toml trainer_image/pyproject.toml constraints.txt
 
 $(VENV)/.developing: $(VENV)/.installed
 	@echo "Adding the tools for tests and checks to $(VENV) (half a minute, once)"
-	@$(PIP) --editable '.[dev]' --editable './trainer_image[dev]'
+	@$(PIP) --editable '.[dev]'
 	@touch $@

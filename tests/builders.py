@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from retrain_operator.api.base import Condition, ObjectMeta
+from retrain_operator.api.base import Condition, ObjectMeta, unseen_status
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus, TickDecision
@@ -155,7 +155,7 @@ def run(
     **fields: Any,
 ) -> RunObserved:
     """The run of the 12:00 tick, as the API server stores it at first; `fields` are the spec's."""
-    unseen = RetrainJobStatus(conditions=[ready(False, "Pending", "no operator has looked at it yet", status="Unknown")])
+    unseen = RetrainJobStatus.model_validate(unseen_status())
     return RunObserved(
         metadata=run_metadata(**meta or {}),
         spec=spec if spec is not None else run_spec(**fields),

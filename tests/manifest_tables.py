@@ -81,7 +81,9 @@ REFUSED_BY_RULE = [
     pytest.param(run(window="2025-"), _WINDOW, id="a run's window that ends in a dash"),
     pytest.param(schedule(name="c" * 41), ["choose a name of at most 40 characters"], id="schedule name of 41 characters"),
     pytest.param(run(name="c" * 58), ["choose a name of at most 57 characters"], id="run name of 58 characters"),
-    pytest.param(run(schedule="Churn!"), ["spec.schedule", "write the name of a RetrainSchedule"], id="run of a schedule with no such name"),
+    pytest.param(
+        run(schedule="Churn!"), ["spec.schedule", "write the name of a RetrainSchedule"], id="run of a schedule with no such name"
+    ),
     pytest.param(schedule(labels={"team": "a team"}), ["jobTemplate.metadata.labels", "write labels as Kubernetes"], id="label value"),
     pytest.param(schedule(labels={"a team": "ml"}), ["jobTemplate.metadata.labels", "write labels as Kubernetes"], id="label key"),
     pytest.param(schedule(of_runs=template(trainer={})), [f"{_SPEC}.trainer", "set trainer.image"], id="no image"),
@@ -144,7 +146,9 @@ REFUSED_BY_SCHEMA = [
     ),
     pytest.param(schedule(schedule=5), "spec.schedule", "must be of type string", id="a number as schedule"),
     pytest.param(schedule(suspend="yes"), "spec.suspend", "must be of type boolean", id="a text as suspend"),
-    pytest.param(schedule(successfulJobsHistoryLimit="3"), "spec.successfulJobsHistoryLimit", "must be of type integer", id="a text as limit"),
+    pytest.param(
+        schedule(successfulJobsHistoryLimit="3"), "spec.successfulJobsHistoryLimit", "must be of type integer", id="a text as limit"
+    ),
     pytest.param(run(config=["tabular"]), "spec.config", "must be of type object", id="a list as config"),
     pytest.param(
         run(trainer={"image": IMAGE, "resources": {"limits": {"cpu": 0.5}}}),
@@ -160,7 +164,9 @@ REFUSED_BY_SCHEMA = [
     pytest.param(run(activeDeadlineSeconds=0), "spec.activeDeadlineSeconds", "greater than or equal to 1", id="active deadline 0 s"),
     pytest.param(schedule(window="w" * 64), "spec.window", "may not be more than 63", id="window of 64 characters"),
     pytest.param(schedule(concurrencyPolicy="Allow"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Allow"),
-    pytest.param(schedule(concurrencyPolicy="Replace"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Replace"),
+    pytest.param(
+        schedule(concurrencyPolicy="Replace"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Replace"
+    ),
     pytest.param(schedule(concurrencyPolicy="Queue"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Queue"),
     pytest.param(run(mode="DryRun"), "spec.mode", 'supported values: "Execute", "Simulate"', id="mode DryRun"),
     pytest.param(run(trigger="Drift"), "spec.trigger", 'supported values: "Schedule", "Manual"', id="trigger Drift"),

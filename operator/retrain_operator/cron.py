@@ -2,9 +2,8 @@
 
 Pure: no clock, and no I/O but the time zone database. A tick is an aware UTC datetime.
 
-Reading. A strict gate admits what CronJob and people agree on, and hands croniter plain numbers to expand. `H` is resolved here:
-croniter shifts one CRC for all fields, so that `H H * * *` would share 240 of the 1,440 times of day, and a new version of it could
-move every user's schedule.
+Reading. A strict gate admits what CronJob and people agree on; croniter expands the plain numbers that it leaves. `H` is resolved here:
+croniter shifts one CRC for all fields, so `H H * * *` would use 240 of the 1,440 times of day, and could move with a new version of it.
 
 Searching. A zone's timeline is cut where its clock first reaches each midnight. Between two cuts lie one or more stretches of constant
 UTC offset; inside a stretch, wall time to instant is one subtraction. Dates that cannot match are skipped by month. Two rules meet DST:

@@ -1,7 +1,4 @@
-"""The reference documentation, generated from the API models: `python -m retrain_operator.docgen docs/reference.md` writes it.
-
-`--check` writes nothing and fails when the file is not what the models say.
-"""
+"""The reference documentation, generated from the API models: `python -m retrain_operator.docgen docs/reference.md` writes it."""
 
 import argparse
 import inspect
@@ -11,18 +8,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from retrain_operator.api import names
 from retrain_operator.api.base import VALIDATIONS
 from retrain_operator.api.contract import EXIT_CODES
 from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
-from retrain_operator.crdgen import run_definition, schedule_definition, settle
+from retrain_operator.crdgen import Schema, run_definition, schedule_definition, settle
 from retrain_operator.rules import reasons
 
-Schema = dict[str, Any]
-
+_MARKUP = re.compile(r"([*|<])")
 INTRODUCTION = f"""\
 # API reference
 
@@ -30,7 +25,6 @@ INTRODUCTION = f"""\
 
 Both kinds belong to `{names.API_VERSION}` and to a namespace. The API server fills in defaults, and refuses what breaks a limit or a rule,
 with a message. `kubectl explain` tells the same as these tables. Only the operator writes `status`."""
-EXIT_CODES_NOTE = "## Exit codes of a trainer\n\nThe trainer's own reason comes first where its answer gives one."
 
 
 def text() -> str:
@@ -41,12 +35,13 @@ def text() -> str:
         parts |= schema.pop("$defs", {}) | {model.__name__: schema}
     sections = {name: _section(name, parts) for name in sorted(parts) if "properties" in parts[name]}
     blocks = [INTRODUCTION]
-    for kind, definition in (("RetrainSchedule", schedule_definition()), ("RetrainJob", run_definition())):
+    for definition in (schedule_definition(), run_definition()):
+        kind = definition["spec"]["names"]["kind"]
         blocks += [_kind(definition), sections.pop(f"{kind}Spec"), sections.pop(f"{kind}Status")]
     exits = [[f"`{code}`", f"`{each.reason}`", each.meaning, "yes" if each.retryable else "no"] for code, each in EXIT_CODES.items()]
-    blocks += ["## Parts", *sections.values()]
-    blocks += ["## Labels and annotations", *_constants(names, f"{names.GROUP}/"), "## Reasons", *_constants(reasons, "")]
-    blocks += [EXIT_CODES_NOTE, _table(["Exit code", "Reason", "Meaning", "Trying again may help"], exits)]
+    blocks += ["## Parts", *sections.values(), "## Labels and annotations", *_constants(names, f"{names.GROUP}/")]
+    blocks += ["## Reasons", *_constants(reasons, ""), "## Exit codes of a trainer"]
+    blocks += ["A reason that the trainer gives comes first.", _table(["Exit code", "Reason", "Meaning", "Trying again may help"], exits)]
     return "\n\n".join(blocks) + "\n"
 
 
@@ -54,9 +49,9 @@ def _kind(definition: Schema) -> str:
     named, version = definition["spec"]["names"], definition["spec"]["versions"][0]
     schema = version["schema"]["openAPIV3Schema"]
     selectors = ", ".join(f"`{each['jsonPath'][1:]}`" for each in version["selectableFields"])
-    rules = "".join(f"\n- `metadata.name`: {rule['message']}" for rule in schema[VALIDATIONS])
-    short = f"Short name `{named['shortNames'][0]}`, category `{named['categories'][0]}`. Field selectors: {selectors}."
-    return f"## {named['kind']}\n\n{schema['description']}\n\n{short}\n{rules}"
+    (rule,) = schema[VALIDATIONS]
+    found = f"Short name `{named['shortNames'][0]}`, category `{named['categories'][0]}`. Field selectors: {selectors}."
+    return f"## {named['kind']}\n\n{schema['description']}\n\n{found}\n\n- `metadata.name`: {rule['message']}"
 
 
 def _section(name: str, parts: dict[str, Schema]) -> str:
@@ -64,50 +59,41 @@ def _section(name: str, parts: dict[str, Schema]) -> str:
     schema = parts[name]
     rows, rules = [], [rule["message"] for rule in schema.get(VALIDATIONS, ())]
     for field, given in schema["properties"].items():
-        node, type_ = _present(given), _type(given, parts)
-        node = parts.get(node.get("$ref", "").rsplit("/", 1)[-1], node)
-        default = "" if given.get("default") in (None, "") else f"`{json.dumps(given['default'])}`"
-        if field in schema.get("required", ()):
-            default = "required"
-        rows.append([f"`{field}`", type_, default, _limits(node), _plain(given.get("description") or node["description"])])
+        node, type_ = _resolved(given, parts), _type(given, parts)
+        default = f"`{json.dumps(given['default'])}`" if given.get("default") not in (None, "") else ""
+        presence = "required" if field in schema.get("required", ()) else default
+        rows.append([f"`{field}`", type_, presence, _limits(node), _MARKUP.sub(r"\\\1", given.get("description") or node["description"])])
         if "](#" not in type_:  # else they stand with that model
             rules += [f"`{field}`: {rule['message']}" for rule in node.get(VALIDATIONS, ())]
-    table = _table(["Field", "Type", "Default", "Limits", "Meaning"], rows)
-    return "\n\n".join([f"### {name}", schema["description"], table, *filter(None, ["\n".join(f"- {_plain(rule)}" for rule in rules)])])
+    blocks = [f"### {name}", schema["description"], _table(["Field", "Type", "Default", "Limits", "Meaning"], rows)]
+    return "\n\n".join(filter(None, [*blocks, _MARKUP.sub(r"\\\1", "\n".join(f"- {rule}" for rule in rules))]))
 
 
-def _plain(words: str) -> str:
-    return re.sub(r"([*|<])", r"\\\1", words)
-
-
-def _present(node: Schema) -> Schema:
-    """The node, without null."""
-    return next((each for each in node.get("anyOf", ()) if each.get("type") != "null"), node)
+def _resolved(node: Schema, parts: dict[str, Schema]) -> Schema:
+    """The node without reference and without null."""
+    if "anyOf" in node and "x-kubernetes-int-or-string" not in node:
+        node = next(each for each in node["anyOf"] if each.get("type") != "null")
+    return parts[node["$ref"].rsplit("/", 1)[-1]] if "$ref" in node else node
 
 
 def _type(given: Schema, parts: dict[str, Schema]) -> str:
-    node = _present(given)
-    if "x-kubernetes-int-or-string" in given:
-        return "quantity"
-    if "$ref" in node:
-        name = node["$ref"].rsplit("/", 1)[-1]
-        return f"[{name}](#{name.lower()})" if "properties" in parts[name] else str(parts[name]["type"])
+    node = _resolved(given, parts)
+    if "properties" in node and node.get("title") in parts:
+        return f"[{node['title']}](#{node['title'].lower()})"
     if "items" in node:
         return f"list of {_type(node['items'], parts)}"
     if isinstance(node.get("additionalProperties"), dict):
         return f"map of string to {_type(node['additionalProperties'], parts)}"
-    return "time" if node.get("format") == "date-time" else str(node["type"])
+    return "quantity" if "anyOf" in node else "time" if node.get("format") == "date-time" else str(node["type"])
 
 
 def _limits(node: Schema) -> str:
     """Only what no rule says in words."""
-    values = node.get("enum") or ([node["const"]] if "const" in node else [])
-    least, most = (node.get(f"{end}imum") for end in ("min", "max"))
-    bounds = f"{least} or more" if most == 2**31 - 1 else f"{least} to {most}" if most is not None else ""
+    limits = [f"`{value}`" for value in node.get("enum") or [node.get("const")] if value]
+    if "maximum" in node:
+        limits.append(f"{node['minimum']} " + ("or more" if node["maximum"] == 2**31 - 1 else f"to {node['maximum']}"))
     sizes = (("maxLength", "characters"), ("maxItems", "items"), ("maxProperties", "entries"))
-    return "; ".join(
-        [*(f"`{value}`" for value in values), *filter(None, [bounds]), *(f"{node[key]} {unit}" for key, unit in sizes if key in node)]
-    )
+    return "; ".join([*limits, *(f"{node[key]} {unit}" for key, unit in sizes if key in node)])
 
 
 def _constants(module: ModuleType, prefix: str) -> Iterator[str]:

@@ -46,6 +46,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         namespaces=tuple(each.strip() for each in (read("NAMESPACES") or "").split(",") if each.strip()),
         leader_election=election.lower() in _TRUE if election else defaults.leader_election,
         lease_namespace=read("LEASE_NAMESPACE") or environment.get("POD_NAMESPACE") or None,
+        lease_name=read("LEASE_NAME") or defaults.lease_name,
         http_host=read("HTTP_HOST") or defaults.http_host,
         http_port=int(read("HTTP_PORT") or defaults.http_port),
         log_format=read("LOG_FORMAT") or defaults.log_format,

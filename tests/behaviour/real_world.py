@@ -18,7 +18,7 @@ class RealWorld(World):
         super().__init__(cluster, namespace)
         self.control_plane = control_plane
         self.log = log
-        self._kubeconfig = kubeconfig
+        self.kubeconfig = kubeconfig
 
     async def patch(self, resource: Resource, name: str, patch: Body) -> None:
         path = f"/apis/{resource.group}/{resource.version}/namespaces/{self.namespace}/{resource.plural}/{name}"
@@ -27,5 +27,5 @@ class RealWorld(World):
     @contextlib.asynccontextmanager
     async def operator(self, *flags: str) -> AsyncIterator[None]:
         """SIGKILL at the end. Its log is in `log`."""
-        with operator_process(self._kubeconfig, self.log, "--namespace", self.namespace, "--no-leader-election", *flags):
+        with operator_process(self.kubeconfig, self.log, "--namespace", self.namespace, "--no-leader-election", *flags):
             yield

@@ -36,7 +36,7 @@ async def test_a_tick_makes_exactly_one_run_and_one_job(world: World) -> None:
 
 async def test_after_an_outage_the_latest_tick_runs_and_the_older_ones_are_told_of(world: World) -> None:
     await world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
-    await overdue(world, "churn", by=timedelta(minutes=5))
+    await overdue(world, "churn", minutes=5)
     async with world.operator():
         told = await world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body.get("status", {}))
     missed = told["status"]["recentDecisions"]
@@ -60,7 +60,7 @@ async def test_a_suspended_schedule_starts_nothing(world: World) -> None:
 
 async def test_a_tick_later_than_its_deadline_is_a_miss(world: World) -> None:
     await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), schedule="0 0 1 1 *", startingDeadlineSeconds=10))
-    await overdue(world, "churn", by=timedelta(days=400))
+    await overdue(world, "churn", days=400)
     async with world.operator():
         told = await world.wait_for(SCHEDULES, "churn", lambda body: body["status"].get("lastDecision"))
     assert told["status"]["lastDecision"]["reason"] == "DeadlineMissed"

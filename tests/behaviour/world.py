@@ -137,9 +137,10 @@ def run(name: str, spec: Body) -> Body:
     return {"apiVersion": "retrain.dev/v1alpha1", "kind": "RetrainJob", "metadata": {"name": name}, "spec": spec}
 
 
-async def overdue(world: World, name: str, by: timedelta = timedelta(seconds=90)) -> None:
-    """Make the schedule's ticks of the last 90 s due, as if the operator had been down. It must be down."""
-    await world.patch_status(SCHEDULES, name, {"decidedThrough": format_time(datetime.now(UTC) - by)})
+async def overdue(world: World, name: str, **by: float) -> None:
+    """Make the schedule's ticks of the last 90 s (or of `by`, a timedelta's arguments) due, as an outage would. The operator must be down."""
+    floor = datetime.now(UTC) - timedelta(**(by or {"seconds": 90}))
+    await world.patch_status(SCHEDULES, name, {"decidedThrough": format_time(floor)})
 
 
 def phase(body: Body) -> str:

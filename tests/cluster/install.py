@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -31,12 +31,14 @@ def install(control_plane: ControlPlane, node: NodeThread) -> Path:
 
 
 @contextlib.contextmanager
-def operator_process(kubeconfig: Path, log: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
+def operator_process(
+    kubeconfig: Path, log: Path, *flags: str, environment: Mapping[str, str] | None = None
+) -> Iterator["subprocess.Popen[bytes]"]:
     """`retrain operator` in a process of its own; SIGKILL at the end. Raises AssertionError when it ended by itself."""
-    command = [sys.executable, "-m", "retrain_operator.cli.main", "operator", "--http-host", "127.0.0.1", "--http-port", "0"]
+    command = [sys.executable, "-m", "retrain_operator", "operator", "--http-host", "127.0.0.1", "--http-port", "0"]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, *flags], env={**os.environ, "KUBECONFIG": str(kubeconfig)},
+            [*command, *flags], env={**os.environ, "KUBECONFIG": str(kubeconfig), **(environment or {})},
             stdout=output, stderr=output, stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:

@@ -9,7 +9,7 @@ COUNTRIES = ("at", "de", "fr", "")
 
 def customers(rows: int = 200) -> list[tuple[str, ...]]:
     """Customers who churn when they are young and spend little; some ages and countries are missing."""
-    made = []
+    made: list[tuple[str, ...]] = []
     for i in range(rows):
         age, spend = 18 + (i * 37) % 60, (i * 53) % 100
         churned = "yes" if age < 45 and spend < 60 else "no"

@@ -1,4 +1,4 @@
-"""What the in-memory cluster refuses and accepts when something is applied, by the models alone. The tables are those of a real API server."""
+"""What the in-memory cluster refuses and accepts when something is applied. The tables are those of a real API server."""
 
 from typing import Any
 
@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
+from tests.manifest_tables import ACCEPTED, ACCEPTED_CRON, CHANGES, REFUSED_BY_RULE, REFUSED_BY_SCHEMA, REFUSED_CRON, Body, run
 
 from retrain_operator.api.cron_text import CronText
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Rejected
 from retrain_operator.cron import Cron
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.errors import InvalidSpec
-from tests.manifest_tables import ACCEPTED, ACCEPTED_CRON, CHANGES, REFUSED_BY_RULE, REFUSED_BY_SCHEMA, REFUSED_CRON, Body, run
 
 RESOURCE_OF = {"RetrainSchedule": SCHEDULES, "RetrainJob": RUNS}
 CRON_TEXT: TypeAdapter[str] = TypeAdapter(CronText)

@@ -224,3 +224,8 @@ def test_clock_change(zone: str, after: str, until: str, expression: str, expect
 )
 def test_latest_tick_at_a_clock_change(zone: str, expression: str, now: str, expected: str) -> None:
     assert Cron.parse(expression, zone).latest_tick(at("2009-01-01 00:00"), at(now)) == at(expected)
+
+
+def test_next_tick_on_the_first_of_a_month_may_fall_on_the_last_again() -> None:
+    # Newfoundland, 1 November 2009: at 02:31 UTC from 00:01 back to 23:01 of 31 October.
+    assert Cron.parse("30 * 31 10 *", ST_JOHNS).next_tick(at("2009-11-01 02:30")) == at("2009-11-01 03:00")

@@ -1,15 +1,13 @@
 """A pod's first container as a local process: paths, environment, volumes, and how it ends."""
 
 import asyncio
-import base64
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.unit.pod_builders import look_up, pod, python
 
-from retrain_operator.embedded.pod_env import expand, field, quantity, resolve_environment, resource
 from retrain_operator.embedded.pod_paths import Mount, to_local
 from retrain_operator.embedded.pods import ImageMap, PodConfigError, PodProcess, Terminated, UnknownImage
 
@@ -19,36 +17,8 @@ MOUNTS = [
     Mount("/etc/retrain/config.json", Path("/local/config.json")),
     Mount("/dev/termination-log", Path("/local/termination-log")),
 ]
-OBJECTS: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("ConfigMap", "settings"): {"data": {"rate": "0.1", "sub": "deep"}, "binaryData": {"blob": base64.b64encode(b"\x00\x01").decode()}},
-    ("ConfigMap", "texts"): {"data": {"a": "1", "b": "2"}},
-    ("Secret", "keys"): {"data": {"token": base64.b64encode(b"s3cret").decode()}},
-}
 # Ends only when the test says so, and tells when its handlers are in place.
 WAITS = "import signal, sys, pathlib; {handler}; pathlib.Path('ready').touch(); signal.pause()"
-
-
-def pod(*command: str, **container: Any) -> dict[str, Any]:
-    spec = container.pop("spec", {})
-    labels, annotations = {"app": "retrain", "tier": "batch"}, {"retrain.dev/config": '{"task": "tabular"}'}
-    return {
-        "metadata": {"name": "run-1", "namespace": "ml", "uid": "u-1", "labels": labels, "annotations": annotations},
-        "spec": {
-            "nodeName": "local",
-            "serviceAccountName": "trainer",
-            "containers": [{"name": "trainer", "image": "python", "command": list(command), **container}],
-            **spec,
-        },
-    }
-
-
-def python(code: str, **container: Any) -> dict[str, Any]:
-    return pod("python", "-c", code, **container)
-
-
-async def look_up(kind: str, namespace: str, name: str) -> Mapping[str, Any] | None:
-    assert namespace == "ml"
-    return OBJECTS.get((kind, name))
 
 
 async def start(body: Mapping[str, Any], root: Path) -> PodProcess:
@@ -63,7 +33,7 @@ async def run(body: Mapping[str, Any], root: Path) -> tuple[Terminated, str]:
 
 async def until_exists(path: Path) -> None:
     async with asyncio.timeout(30):
-        while not path.exists():  # noqa: ASYNC110, ASYNC240 - a file of another process: nothing to be notified by
+        while not path.exists():  # noqa: ASYNC110 - a file of another process: nothing to be notified by
             await asyncio.sleep(0.01)
 
 
@@ -119,99 +89,6 @@ def test_an_image_stands_for_a_command(image: str, expected: str | None) -> None
             images.command(image)
     else:
         assert images.command(image) == [expected]
-
-
-# Environment
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param("$(A)/x", "one/x", id="known"),
-        pytest.param("$(NOT)", "$(NOT)", id="unknown stays"),
-        pytest.param("$$(A)", "$(A)", id="escaped"),
-        pytest.param("$A ${A} $", "$A ${A} $", id="shell syntax stays"),
-        pytest.param("$(A)$(B)", "onetwo", id="two"),
-    ],
-)
-def test_references_are_expanded_as_kubernetes_does(text: str, expected: str) -> None:
-    assert expand(text, {"A": "one", "B": "two"}) == expected
-
-
-@pytest.mark.parametrize(
-    ("declared", "expected"),
-    [
-        pytest.param({"env": [{"name": "A", "value": "x"}, {"name": "B", "value": "$(A)y"}]}, {"A": "x", "B": "xy"}, id="expansion"),
-        pytest.param(
-            {"env": [{"name": "B", "value": "$(A)"}, {"name": "A", "value": "x"}]}, {"A": "x", "B": "$(A)"}, id="only what is before"
-        ),
-        pytest.param({"env": [{"name": "A"}]}, {"A": ""}, id="no value"),
-        pytest.param(
-            {"env": [{"name": "R", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "rate"}}}]},
-            {"R": "0.1"},
-            id="ConfigMap key",
-        ),
-        pytest.param(
-            {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "keys", "key": "token"}}}]}, {"T": "s3cret"}, id="Secret key"
-        ),
-        pytest.param(
-            {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "none", "key": "token", "optional": True}}}]},
-            {},
-            id="optional and missing: not set",
-        ),
-        pytest.param({"envFrom": [{"prefix": "P_", "configMapRef": {"name": "texts"}}]}, {"P_a": "1", "P_b": "2"}, id="whole ConfigMap"),
-        pytest.param(
-            {"envFrom": [{"configMapRef": {"name": "texts"}}], "env": [{"name": "a", "value": "mine"}]},
-            {"a": "mine", "b": "2"},
-            id="env over envFrom",
-        ),
-        pytest.param({"envFrom": [{"secretRef": {"name": "none", "optional": True}}]}, {}, id="optional and missing as a whole"),
-        pytest.param({"env": [{"name": "N", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}, {"N": "run-1"}, id="field"),
-    ],
-)
-async def test_environment(declared: Mapping[str, Any], expected: Mapping[str, str]) -> None:
-    body = pod(**declared)
-    assert await resolve_environment(body, body["spec"]["containers"][0], look_up) == expected
-
-
-@pytest.mark.parametrize(
-    ("path", "expected"),
-    [
-        ("metadata.name", "run-1"),
-        ("metadata.namespace", "ml"),
-        ("metadata.uid", "u-1"),
-        ("metadata.labels['app']", "retrain"),
-        ("metadata.annotations['retrain.dev/config']", '{"task": "tabular"}'),
-        ("metadata.annotations['none']", ""),
-        ("metadata.labels", 'app="retrain"\ntier="batch"'),
-        ("spec.nodeName", "local"),
-        ("spec.serviceAccountName", "trainer"),
-        ("status.podIP", "127.0.0.1"),
-    ],
-)
-def test_fields_of_the_downward_api(path: str, expected: str) -> None:
-    assert field(pod(), path) == expected
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [
-        pytest.param({"resource": "limits.cpu"}, "2", id="cores are rounded up"),
-        pytest.param({"resource": "limits.cpu", "divisor": "1m"}, "1500", id="millicores"),
-        pytest.param({"resource": "limits.memory", "divisor": "1Mi"}, "4096", id="MiB"),
-        pytest.param({"resource": "limits.memory", "divisor": "0"}, str(4 * 2**30), id="divisor unset"),
-        pytest.param({"resource": "requests.cpu"}, str(os.cpu_count()), id="none: what the machine has"),
-    ],
-)
-def test_resources_of_the_downward_api(reference: Mapping[str, Any], expected: str) -> None:
-    assert resource({"resources": {"limits": {"cpu": "1500m", "memory": "4Gi"}}}, reference) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("500m", "0.5"), ("2", "2"), ("1e3", "1000"), ("1.5Gi", str(int(1.5 * 2**30))), ("3k", "3000")]
-)
-def test_quantities(text: str, expected: str) -> None:
-    assert quantity(text) == quantity(expected)
 
 
 @pytest.mark.parametrize(

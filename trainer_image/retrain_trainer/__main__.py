@@ -15,7 +15,8 @@ log = logging.getLogger("retrain_trainer")
 def main() -> int:
     """Exit code of the run. Writes the result, unless its path cannot be written."""
     wakeup = Wakeup()
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    log.setLevel(logging.INFO)  # of libraries, warnings only
     path = result_path(os.environ)
     try:
         results.write(path, b"")  # before any work: a run without a result is lost, and an older one must not count

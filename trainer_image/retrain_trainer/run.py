@@ -39,7 +39,6 @@ def work(environment: Environment, channel: Channel) -> None:
     try:
         run.tell()
     except Failure as failure:
-        log.error("%s: %s", failure.reason, failure.message)
         run.fail(failure)
     except Exception as error:
         log.exception("unexpected")

@@ -63,8 +63,8 @@ def _part(required: str, **fields: Schema) -> Schema:
 
 def _trainers(template: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     try:
-        return [container for container in template["spec"]["containers"] if container["name"] == TRAINER_CONTAINER]
-    except (KeyError, TypeError):
+        return [container for container in template["spec"]["containers"] if container.get("name") == TRAINER_CONTAINER]
+    except (AttributeError, KeyError, TypeError):
         return []  # without the structure that the schema asks for
 
 
@@ -82,7 +82,9 @@ PodTemplate = Annotated[
     Rule(
         f"self.spec.containers.all(c, c.name != '{TRAINER_CONTAINER}' || !has(c.env) || c.env.all(e, !e.name.startsWith('RETRAIN_')))",
         _CONTRACT_VARIABLE,
-        lambda template: not any(env["name"].startswith("RETRAIN_") for each in _trainers(template) for env in each.get("env") or ()),
+        lambda template: (
+            not any(env.get("name", "").startswith("RETRAIN_") for each in _trainers(template) for env in each.get("env") or ())
+        ),
     ),
 ]
 _TEMPLATE_EXCLUDES = (

@@ -1,7 +1,6 @@
 """`retrain`: one command, its subcommands in a file each."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -18,7 +17,3 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     code: int = options.run(options)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

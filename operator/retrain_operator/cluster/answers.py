@@ -60,5 +60,5 @@ class Answer:
 def _not_served(resource: Resource) -> str:
     return (
         f"the API server does not serve {resource.plural} of {resource.api_version}: install the CRDs "
-        "(kubectl apply -f crds/), or check the version of the cluster"
+        "(kubectl apply --server-side -k crds/), or check the version of the cluster"
     )

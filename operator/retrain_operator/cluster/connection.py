@@ -92,10 +92,14 @@ class Connection:
         Raises Unavailable when it breaks, and when nothing was heard for READ_SILENCE_S.
         """
         async with self._answering("watch", resource, path, query, timeout=WATCH_TIMEOUT) as response:
-            if response.ok:
-                yield response.content.iter_any()
-            else:
+            if not response.ok:
                 yield _answer(response, await response.read())
+                return
+            try:
+                yield response.content.iter_any()
+            finally:
+                if response.connection and response.connection.transport:
+                    response.connection.transport.abort()  # an orderly end of TLS would outlive the session, and gains nothing
 
     @asynccontextmanager
     async def _answering(

@@ -112,7 +112,7 @@ class Controller:
             await self._until_it_works(self.resync)
         if not self._is_leader():
             return  # lost again meanwhile; it is called again with the next term
-        log.info("leads")
+        log.info("decides from now on: %d schedules, %d runs", len(self.cache.schedules), len(self.cache.runs))
         self._leading.set()
         for item in self.cache.everything():
             self._notice([item])
@@ -161,7 +161,6 @@ class Controller:
             await informer.synced.wait()
         self._listed_at = self._clock.monotonic()
         self.synced.set()
-        log.info("knows %d schedules and %d runs", len(self.cache.schedules), len(self.cache.runs))
         while True:
             await self._clock.sleep(self._resync_interval_s)
             await self._until_it_works(self.resync)

@@ -1,0 +1,274 @@
+"""What is known of the cluster, however events, lists and answers arrive."""
+
+import itertools
+from typing import Any
+
+import pytest
+from tests.builders import SCHEDULE, SCHEDULE_UID, owner, tick_name
+
+from retrain_operator.api.names import Key
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES
+from retrain_operator.reconcile import cache as cache_module
+from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.workqueue import Item, Kind
+
+NAME = tick_name("12:00")
+RUN, CHURN = Key("ml", NAME), Key("ml", SCHEDULE)
+Body = dict[str, Any]
+
+
+def body(name: str, uid: str, version: int, *, spec: Any = None, status: Any = None, **metadata: Any) -> Body:
+    meta = {"namespace": "ml", "name": name, "uid": uid, "resourceVersion": str(version), "generation": 1}
+    return {"metadata": meta | {"creationTimestamp": "2026-03-02T12:00:01Z"} | metadata, "spec": spec or {}, "status": status or {}}
+
+
+def a_schedule(version: int = 1, uid: str = SCHEDULE_UID, **fields: Any) -> Body:
+    return body(SCHEDULE, uid, version, **fields)
+
+
+def a_run(
+    version: int = 1, phase: str = "Pending", uid: str = "run", name: str = NAME, schedule: str | None = SCHEDULE, **metadata: Any
+) -> Body:
+    finished = {"completionTime": "2026-03-02T12:03:00Z"} if phase in ("Completed", "Failed", "Skipped") else {}
+    spec = {"schedule": schedule} if schedule else {}
+    return body(name, uid, version, spec=spec, status={"phase": phase, "observedGeneration": 1} | finished, **metadata)
+
+
+def a_job(version: int = 1, uid: str = "job", run: str = "run", *, ready: int = 0) -> Body:
+    return body(NAME, uid, version, status={"ready": ready}, ownerReferences=[owner("RetrainJob", NAME, run)])
+
+
+def items(found: list[Item]) -> list[str]:
+    return sorted(f"{item.kind} {item.key.name}" for item in found)
+
+
+LOOK_AT_BOTH = [f"run {NAME}", f"schedule {SCHEDULE}"]
+
+
+@pytest.fixture
+def now() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def cache(now: list[float]) -> Cache:
+    return Cache(lambda: now[0])
+
+
+class TestSchedules:
+    def test_new_and_changed_are_looked_at(self, cache: Cache) -> None:
+        assert items(cache.put(SCHEDULES, a_schedule(1))) == [f"schedule {SCHEDULE}"]
+        assert items(cache.put(SCHEDULES, a_schedule(2))) == [f"schedule {SCHEDULE}"]
+
+    def test_the_same_and_the_older_change_nothing(self, cache: Cache) -> None:
+        cache.put(SCHEDULES, a_schedule(5, spec={"new": 1}))
+        assert cache.put(SCHEDULES, a_schedule(5, spec={"new": 1})) == []
+        assert cache.put(SCHEDULES, a_schedule(4)) == []
+        assert b"new" in cache.schedules[CHURN].raw
+
+    def test_resource_versions_compare_as_numbers(self, cache: Cache) -> None:
+        cache.put(SCHEDULES, a_schedule(9))
+        cache.put(SCHEDULES, a_schedule(10))
+        assert cache.schedules[CHURN].version == 10
+
+    def test_deleted_stays_deleted_when_a_late_event_shows_it_alive(self, cache: Cache) -> None:
+        cache.put(SCHEDULES, a_schedule(5))
+        assert items(cache.remove(SCHEDULES, CHURN, SCHEDULE_UID)) == [f"schedule {SCHEDULE}"]
+        assert cache.put(SCHEDULES, a_schedule(6)) == []
+        assert cache.schedules == {}
+
+    def test_deletion_of_an_earlier_one_of_the_name_does_not_hit_its_successor(self, cache: Cache) -> None:
+        cache.put(SCHEDULES, a_schedule(5, uid="new"))
+        cache.remove(SCHEDULES, CHURN, "old")
+        assert cache.schedules[CHURN].uid == "new"
+
+    def test_memory_of_deletions_is_bounded(self, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cache_module, "TOMBSTONES_MAX", 2)
+        for uid in ("a", "b", "c"):
+            cache.remove(SCHEDULES, CHURN, uid)
+        assert [uid in cache.deleted for uid in ("a", "b", "c")] == [False, True, True]
+
+
+class TestRuns:
+    def test_new_one_concerns_itself_and_its_schedule(self, cache: Cache) -> None:
+        assert items(cache.put(RUNS, a_run())) == LOOK_AT_BOTH
+        assert [run.name for run in cache.runs_of(CHURN)] == [NAME]
+
+    def test_change_that_its_schedule_does_not_read_concerns_itself_only(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1))
+        assert items(cache.put(RUNS, a_run(2))) == [f"run {NAME}"]
+
+    def test_late_event_does_not_put_it_back(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(2, "Completed"))
+        assert cache.put(RUNS, a_run(1, "Running")) == []
+        assert cache.runs_of(CHURN)[0].is_finished
+
+    def test_finished_one_concerns_its_schedule_and_is_kept_without_its_body(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1))
+        assert items(cache.put(RUNS, a_run(2, "Completed"))) == [f"schedule {SCHEDULE}"]
+        assert cache.runs[RUN].raw is None
+        assert [str(item) for item in cache.everything()] == []
+
+    def test_finished_one_with_an_edit_to_acknowledge_is_looked_at(self, cache: Cache) -> None:
+        assert items(cache.put(RUNS, a_run(2, "Completed", generation=2))) == LOOK_AT_BOTH
+        assert cache.runs[RUN].raw is not None
+
+    def test_run_of_no_schedule_with_a_ticks_name_is_known_to_that_schedule(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(schedule=None))
+        assert [run.schedule for run in cache.runs_of(CHURN)] == [None]
+
+    def test_run_of_another_schedule_with_a_ticks_name_is_known_to_both(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(schedule="other"))
+        assert cache.runs_of(CHURN) == cache.runs_of(Key("ml", "other")) != ()
+
+    def test_schedules_whose_names_end_in_numbers_are_told_apart(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(name="churn-1-29540880", schedule="churn-1"))
+        assert cache.runs_of(CHURN) == ()
+        assert len(cache.runs_of(Key("ml", "churn-1"))) == 1
+
+    def test_namespaces_are_told_apart(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        assert cache.runs_of(Key("other", SCHEDULE)) == ()
+
+    def test_deleted_one_is_gone_from_its_schedule(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        assert items(cache.remove(RUNS, RUN, "run")) == LOOK_AT_BOTH
+        assert cache.runs_of(CHURN) == ()
+        assert cache.remove(RUNS, RUN, "run") == []
+
+    def test_finished_one_that_is_being_deleted_is_as_good_as_gone(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1))
+        gone = a_run(2, "Completed", deletionTimestamp="2026-03-02T12:05:00Z")
+        assert items(cache.put(RUNS, gone)) == LOOK_AT_BOTH
+        assert cache.runs == {}
+
+    def test_unfinished_one_that_is_being_deleted_is_still_in_the_way(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1, "Running", deletionTimestamp="2026-03-02T12:05:00Z"))
+        assert len(cache.runs_of(CHURN)) == 1
+
+    def test_successor_of_the_name_replaces_one_whose_deletion_was_not_told(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1, schedule="other", name="hand"))
+        found = cache.put(RUNS, a_run(2, uid="new", schedule=SCHEDULE, name="hand"))
+        assert items(found) == ["run hand", "run hand", f"schedule {SCHEDULE}", "schedule other"]
+        assert cache.runs_of(Key("ml", "other")) == ()
+        assert cache.put(RUNS, a_run(3, schedule="other", name="hand")) == [], "the old one is known to be gone"
+        cache.remove(RUNS, Key("ml", "hand"), "run")
+        cache.remove(RUNS, Key("ml", "hand"), "new")
+        assert (cache.runs_of(CHURN), cache.runs_of(Key("ml", "other"))) == ((), ())
+
+
+class TestJobs:
+    def test_new_and_changed_concern_their_run(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        assert items(cache.put(JOBS, a_job(1))) == [f"run {NAME}"]
+        assert items(cache.put(JOBS, a_job(2, ready=1))) == [f"run {NAME}"]
+
+    def test_change_that_no_rule_reads_concerns_nobody(self, cache: Cache) -> None:
+        cache.put(JOBS, a_job(1))
+        assert cache.put(JOBS, a_job(2)) == []
+
+    def test_late_event_does_not_put_it_back(self, cache: Cache) -> None:
+        cache.put(JOBS, a_job(2, ready=1))
+        assert cache.put(JOBS, a_job(1)) == []
+        assert cache.jobs[RUN].state.ready == 1
+
+    def test_of_a_finished_run_it_is_not_kept(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1))
+        cache.put(JOBS, a_job(1))
+        cache.put(RUNS, a_run(2, "Completed"))
+        assert cache.jobs == {}
+        assert cache.put(JOBS, a_job(2)) == []
+        assert cache.jobs == {}
+
+    def test_deleted_while_its_run_goes_it_is_remembered_as_deleted(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        cache.put(JOBS, a_job(1, ready=1))
+        assert items(cache.remove(JOBS, RUN, "job")) == [f"run {NAME}"]
+        assert (cache.jobs[RUN].state.deleted, cache.jobs[RUN].state.ready) == (True, 1)
+        assert cache.put(JOBS, a_job(2)) == [], "a late event does not bring it back"
+
+    def test_deletion_of_an_earlier_job_of_the_name_does_not_hit_its_successor(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        cache.put(JOBS, a_job(1, uid="new"))
+        assert cache.remove(JOBS, RUN, "old") == []
+        assert not cache.jobs[RUN].state.deleted
+
+    def test_deleted_with_its_run_gone_it_is_forgotten(self, cache: Cache) -> None:
+        cache.put(JOBS, a_job())
+        assert cache.remove(JOBS, RUN, "job") == []
+        assert cache.jobs == {}
+
+    def test_it_goes_with_its_run(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run())
+        cache.put(JOBS, a_job())
+        cache.remove(RUNS, RUN, "run")
+        assert cache.jobs == {}
+
+    def test_job_of_a_younger_run_of_the_name_outlives_the_late_end_of_the_elder(self, cache: Cache) -> None:
+        cache.put(RUNS, a_run(1))
+        cache.put(JOBS, a_job(9, uid="new-job", run="new"))
+        cache.put(RUNS, a_run(2, "Failed"))
+        cache.put(JOBS, a_job(10, uid="new-job", run="new", ready=1))
+        cache.remove(RUNS, RUN, "run")
+        cache.put(RUNS, a_run(8, uid="new"))
+        assert cache.jobs[RUN].state.ready == 1
+
+
+class TestAge:
+    def test_is_without_end_for_what_was_never_seen(self, cache: Cache) -> None:
+        assert cache.age_s(SCHEDULES, CHURN) == float("inf")
+
+    def test_counts_from_the_last_sight_of_the_object(self, cache: Cache, now: list[float]) -> None:
+        cache.put(SCHEDULES, a_schedule())
+        now[0] = 40.0
+        assert cache.age_s(SCHEDULES, CHURN) == 40.0
+        cache.put(SCHEDULES, a_schedule())
+        assert cache.age_s(SCHEDULES, CHURN) == 0.0
+
+    def test_counts_from_anything_heard_on_its_watch(self, cache: Cache, now: list[float]) -> None:
+        cache.put(SCHEDULES, a_schedule())
+        now[0] = 40.0
+        cache.heard(RUNS)
+        assert cache.age_s(SCHEDULES, CHURN) == 40.0
+        cache.heard(SCHEDULES)
+        now[0] = 45.0
+        assert cache.age_s(SCHEDULES, CHURN) == 5.0
+
+    def test_older_state_confirms_nothing(self, cache: Cache, now: list[float]) -> None:
+        cache.put(SCHEDULES, a_schedule(5))
+        now[0] = 40.0
+        cache.put(SCHEDULES, a_schedule(4))
+        assert cache.age_s(SCHEDULES, CHURN) == 40.0
+
+
+def test_known_is_what_a_list_is_compared_with(cache: Cache) -> None:
+    cache.put(SCHEDULES, a_schedule(5))
+    cache.put(RUNS, a_run(6))
+    assert cache.known(SCHEDULES) == {CHURN: (SCHEDULE_UID, 5)}
+    assert cache.known(RUNS) == {RUN: ("run", 6)}
+
+
+def test_everything_is_what_may_need_a_decision(cache: Cache) -> None:
+    cache.put(SCHEDULES, a_schedule())
+    cache.put(RUNS, a_run(1))
+    cache.put(RUNS, a_run(2, "Completed", uid="b", name="done"))
+    assert set(cache.everything()) == {Item(Kind.SCHEDULE, CHURN), Item(Kind.RUN, RUN)}
+
+
+STORY = [
+    (RUNS, a_run(1)),
+    (JOBS, a_job(2)),
+    (JOBS, a_job(3, ready=1)),
+    (RUNS, a_run(4, "Running")),
+    (RUNS, a_run(5, "Completed")),
+]
+
+
+def test_state_does_not_depend_on_the_order_in_which_it_was_told() -> None:
+    for order in itertools.permutations(STORY):
+        cache = Cache(lambda: 0.0)
+        for resource, told in order:
+            cache.put(resource, told)
+            cache.put(resource, told)
+        [child] = cache.runs_of(CHURN)
+        assert (child.phase, cache.jobs, cache.runs[RUN].version) == ("Completed", {}, 5)

@@ -1,0 +1,245 @@
+"""How JSON from the cluster becomes the values that rules read."""
+
+import json
+from typing import Any
+
+import pytest
+from tests.builders import RUN_UID, SCHEDULE, SCHEDULE_UID, at, owner, schedule_status, tick_name
+
+from retrain_operator.api.job import Phase
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.reconcile import edge
+from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd
+
+NAME = tick_name("12:00")
+Body = dict[str, Any]
+
+
+def body(*, spec: Any = None, status: Any = None, **metadata: Any) -> Body:
+    base = {
+        "namespace": "ml",
+        "name": NAME,
+        "uid": "u",
+        "resourceVersion": "7",
+        "generation": 3,
+        "creationTimestamp": "2026-03-02T12:00:01Z",
+    }
+    return {"metadata": base | metadata} | ({"spec": spec} if spec is not None else {}) | ({"status": status} if status is not None else {})
+
+
+CONTROLLER = owner("RetrainSchedule", SCHEDULE, SCHEDULE_UID)
+FULL_STATUS = {
+    "phase": "Completed",
+    "completionTime": "2026-03-02T12:03:17Z",
+    "result": {"outcome": "trained", "data": {"version": "d1"}, "config": {"hash": "c1"}},
+}
+CHILD = ChildRun(name=NAME, uid="u", owner_uid=None, schedule=None, phase=Phase.PENDING, created=at("12:00:01"))
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(body(), {}, id="without spec and status: pending, nobody's"),
+        pytest.param(body(status={"phase": None, "result": None}), {}, id="null means absent"),
+        pytest.param(body(spec={"schedule": SCHEDULE}), {"schedule": SCHEDULE}, id="a person's run of the schedule"),
+        pytest.param(
+            body(spec={"schedule": SCHEDULE, "scheduledTime": "2026-03-02T13:00:00+01:00"}, ownerReferences=[CONTROLLER]),
+            {"schedule": SCHEDULE, "scheduled_time": at("12:00"), "owner_uid": SCHEDULE_UID},
+            id="the schedule's own",
+        ),
+        pytest.param(
+            body(ownerReferences=[owner("RetrainSchedule", SCHEDULE, "x", controller=False)]),
+            {},
+            id="an owner that does not control it is none",
+        ),
+        pytest.param(
+            body(status=FULL_STATUS),
+            {
+                "phase": Phase.COMPLETED,
+                "completion_time": at("12:03:17"),
+                "trained": True,
+                "data_version": "d1",
+                "config_hash": "c1",
+            },
+            id="trained",
+        ),
+        pytest.param(
+            body(
+                status={
+                    "phase": "Skipped",
+                    "completionTime": "2026-03-02T12:03:17Z",
+                    "result": {"outcome": "skipped", "data": {"version": "d"}},
+                }
+            ),
+            {"phase": Phase.SKIPPED, "completion_time": at("12:03:17"), "data_version": "d"},
+            id="skipped: nothing trained",
+        ),
+    ],
+)
+def test_child_run(given: Body, expected: dict[str, Any]) -> None:
+    assert edge.child_run(given) == ChildRun(**{field: getattr(CHILD, field) for field in CHILD.__slots__} | expected)
+
+
+def job_condition(type_: str, status: str = "True", **fields: str) -> Body:
+    return {"type": type_, "status": status, "lastTransitionTime": "2026-03-02T12:03:17Z"} | fields
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(body(), {}, id="new"),
+        pytest.param(body(ownerReferences=[owner("RetrainJob", NAME, RUN_UID)]), {"owner_uid": RUN_UID, "owner_run": NAME}, id="of a run"),
+        pytest.param(
+            body(ownerReferences=[owner("CronJob", NAME, "x", api_version="batch/v1")]),
+            {"owner_uid": "x"},
+            id="of somebody else's controller",
+        ),
+        pytest.param(
+            body(ownerReferences=[owner("RetrainJob", NAME, "x", api_version="example.com/v1")]),
+            {"owner_uid": "x"},
+            id="of a namesake's kind",
+        ),
+        pytest.param(body(spec={"suspend": True}), {"suspended": True}, id="suspended"),
+        pytest.param(
+            body(status={"ready": 1, "startTime": "2026-03-02T12:00:05Z"}), {"ready": 1, "start_time": at("12:00:05")}, id="its pod runs"
+        ),
+        pytest.param(
+            body(status={"conditions": [job_condition("SuccessCriteriaMet"), job_condition("Complete")]}),
+            {"end": JobEnd.COMPLETE, "end_time": at("12:03:17")},
+            id="complete",
+        ),
+        pytest.param(
+            body(status={"conditions": [job_condition("Failed", reason="DeadlineExceeded", message="too long")]}),
+            {"end": JobEnd.FAILED, "end_time": at("12:03:17"), "end_reason": "DeadlineExceeded", "end_message": "too long"},
+            id="failed",
+        ),
+        pytest.param(
+            body(status={"conditions": [job_condition("FailureTarget")], "failed": 1}), {}, id="about to fail, pods not gone: not ended"
+        ),
+        pytest.param(
+            body(status={"conditions": [job_condition("SuccessCriteriaMet")], "succeeded": 1}), {}, id="about to complete: not ended"
+        ),
+        pytest.param(
+            body(status={"conditions": [job_condition("Failed", "False"), job_condition("Suspended")]}), {}, id="a condition that is False"
+        ),
+        pytest.param(body(status={"conditions": None, "ready": None}), {}, id="null means absent"),
+    ],
+)
+def test_job_state(given: Body, expected: dict[str, Any]) -> None:
+    assert edge.job_state(given) == JobState(**{"name": NAME, "uid": "u", "owner_uid": None} | expected)
+
+
+def pod(*containers: Body) -> Body:
+    return {"status": {"containerStatuses": list(containers)}}
+
+
+def container(name: str = "trainer", finished: str = "12:03:17", **terminated: Any) -> Body:
+    return {"name": name, "state": {"terminated": {"exitCode": 0, "finishedAt": f"2026-03-02T{finished}Z"} | terminated}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([], None, id="no pod"),
+        pytest.param([{}, {"status": {}}, pod()], None, id="pods without a container's state, as when evicted early"),
+        pytest.param([pod({"name": "trainer", "state": {"running": {}}})], None, id="still running"),
+        pytest.param(
+            [pod(container(exitCode=4, reason="Error", message="{}"))], PodEnd(4, "Error", "{}"), id="ended: exit code, reason and message"
+        ),
+        pytest.param([pod(container())], PodEnd(0, "", ""), id="ended without a word"),
+        pytest.param(
+            [pod(container("sidecar", exitCode=1), container(message="m"))], PodEnd(0, "", "m"), id="other containers do not count"
+        ),
+        pytest.param([pod(container("sidecar"))], None, id="no container named trainer"),
+        pytest.param(
+            [pod(container(finished="12:03:18", message="second")), pod(container(exitCode=137, message="first"))],
+            PodEnd(0, "", "second"),
+            id="replaced after a disruption: the pod that ended last",
+        ),
+        pytest.param(
+            [pod(container()), pod({"name": "trainer", "state": {"waiting": {}}})], PodEnd(0, "", ""), id="the replacement has not started"
+        ),
+    ],
+)
+def test_pod_end(pods: list[Body], expected: PodEnd | None) -> None:
+    assert edge.pod_end(pods) == expected
+
+
+def managed(time: str | None, *fields: str, of: str = "f:spec") -> Body:
+    entry = {"manager": "kubectl", "fieldsV1": {of: {field: {} for field in fields}}}
+    return entry | ({"time": f"2026-03-02T{time}:00Z"} if time else {})
+
+
+@pytest.mark.parametrize(
+    ("managers", "edited", "suspend_edited"),
+    [
+        pytest.param(None, None, None, id="not told"),
+        pytest.param([managed("11:00", "f:schedule", "f:jobTemplate")], "11:00", None, id="schedule"),
+        pytest.param([managed("11:00", "f:timeZone")], "11:00", None, id="time zone"),
+        pytest.param([managed("11:00", "f:schedule", "f:suspend")], "11:00", "11:00", id="one manager of both: its last edit"),
+        pytest.param(
+            [managed("11:00", "f:schedule"), managed("11:30", "f:timeZone"), managed("11:20", "f:suspend")],
+            "11:30",
+            "11:20",
+            id="the latest",
+        ),
+        pytest.param(
+            [managed("11:00", "f:schedule"), managed("11:30", "f:jobTemplate")], "11:00", None, id="another field is no edit of the ticks"
+        ),
+        pytest.param([managed("11:30", "f:schedule", of="f:status")], None, None, id="nor is the status"),
+        pytest.param([managed(None, "f:schedule")], None, None, id="a manager without a time"),
+    ],
+)
+def test_times_of_edits(managers: list[Body] | None, edited: str | None, suspend_edited: str | None) -> None:
+    spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"trainer": {"image": "i"}}}}
+    observed = edge.schedule(edge.slim(body(spec=spec, managedFields=managers)), ())
+    assert observed.edited_at == (at(edited) if edited else None)
+    assert observed.suspend_edited_at == (at(suspend_edited) if suspend_edited else None)
+
+
+def test_schedule_reads_back_with_its_status() -> None:
+    spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"trainer": {"image": "i"}}}}
+    given = body(spec=spec, status=schedule_status().to_json(), labels={"a": "b"}, deletionTimestamp="2026-03-02T13:00:00Z")
+    observed = edge.schedule(edge.slim(given), (CHILD,))
+    assert observed.status == schedule_status()
+    assert observed.runs == (CHILD,)
+    meta = observed.metadata
+    assert (meta.key, meta.uid, meta.resource_version, meta.generation) == (("ml", NAME), "u", "7", 3)
+    assert (meta.creation_timestamp, meta.deletion_timestamp, meta.labels) == (at("12:00:01"), at("13:00"), {"a": "b"})
+
+
+def test_run_reads_back_with_its_job() -> None:
+    state = JobState(name=NAME, uid="j", owner_uid="u")
+    observed = edge.run(edge.slim(body(spec={"trainer": {"image": "i"}}, status=FULL_STATUS)), state)
+    assert observed.job is state
+    assert observed.status.phase is Phase.COMPLETED
+    assert not isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.trainer.image == "i"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        pytest.param({}, "spec.trainer: Field required", id="a field is missing"),
+        pytest.param(None, "spec.trainer: Field required", id="no spec"),
+        pytest.param(
+            {"trainer": {"image": "i"}, "fromTheFuture": 1},
+            "spec.fromTheFuture: Extra inputs are not permitted",
+            id="a field of the future",
+        ),
+        pytest.param(
+            {"trainer": {"image": "i"}, "mode": "Dream"}, "spec.mode: Input should be 'Execute' or 'Simulate'", id="a value of the future"
+        ),
+    ],
+)
+def test_spec_that_does_not_validate_is_a_value_with_what_is_wrong(spec: Any, message: str) -> None:
+    observed = edge.run(edge.slim(body(spec=spec)), None)
+    assert isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.message == message
+
+
+def test_slim_keeps_neither_managed_fields_nor_annotations() -> None:
+    given = body(spec={}, managedFields=[managed("11:00", "f:x")], annotations={"kubectl.kubernetes.io/last-applied-configuration": "{…}"})
+    kept = json.loads(edge.slim(given))
+    assert kept.keys() == {"metadata", "spec", "status"}
+    assert not kept["metadata"].keys() & {"managedFields", "annotations"}

@@ -1,0 +1,264 @@
+"""What holds of a schedule whatever happens to it: random histories of time, runs, suspensions, edits, outages and crashes."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from tests.builders import CREATED, SCHEDULE, SCHEDULE_UID, metadata, schedule_spec
+
+from retrain_operator.api.job import Phase
+from retrain_operator.api.schedule import Action, RetrainScheduleStatus, TickDecision
+from retrain_operator.cron import Cron
+from retrain_operator.reconcile import edge
+from retrain_operator.rules.decision import CreateRun, DeleteRun, WriteStatus
+from retrain_operator.rules.observed import ChildRun, ScheduleObserved
+from retrain_operator.rules.schedule import decide
+
+LONGEST_OUTAGE = timedelta(hours=14)  # below a hundred ticks: an entry beyond them has no count
+EXPRESSIONS = ["0 * * * *", "*/10 * * * *", "15,45 9-17 * * *"]
+
+
+@dataclass(frozen=True)
+class Advance:
+    """Time passes, and nobody looks."""
+
+    minutes: int
+
+
+@dataclass(frozen=True)
+class Look:
+    """The operator looks, and dies after so many of its actions."""
+
+    survives: int = 9
+
+
+@dataclass(frozen=True)
+class End:
+    """The oldest unfinished run ends."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Somebody edits the spec; whether the API server tells when, is up to the field managers."""
+
+    change: tuple[str, Any]
+    is_told: bool = True
+
+
+@dataclass(frozen=True)
+class ByHand:
+    """Somebody makes a run of the schedule."""
+
+
+Step = Advance | Look | End | Edit | ByHand
+EDITS = st.one_of(
+    st.tuples(st.just("suspend"), st.booleans()),
+    st.tuples(st.just("schedule"), st.sampled_from(EXPRESSIONS)),
+    st.tuples(st.just("starting_deadline_seconds"), st.sampled_from([None, 10, 900])),
+)
+STEPS = st.lists(
+    st.one_of(
+        st.builds(Advance, st.integers(1, 100)),
+        st.builds(Look, st.sampled_from([0, 1, 9, 9, 9])),
+        st.just(Look()),
+        st.builds(End, st.sampled_from([Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED])),
+        st.builds(Edit, EDITS, st.booleans()),
+        st.just(ByHand()),
+    ),
+    max_size=40,
+)
+
+
+@dataclass
+class World:
+    """The API server, a clock, and what an observer has written down."""
+
+    spec: dict[str, Any]
+    now: datetime = CREATED
+    status: RetrainScheduleStatus = field(default_factory=RetrainScheduleStatus)
+    runs: dict[str, ChildRun] = field(default_factory=dict)
+    generation: int = 1
+    edited_at: datetime | None = CREATED
+    suspend_edited_at: datetime | None = None
+    made: Counter[datetime] = field(default_factory=Counter)
+    entries: list[TickDecision] = field(default_factory=list)
+    finished: list[ChildRun] = field(default_factory=list)
+    due: set[datetime] = field(default_factory=set)  # must be accounted for
+    maybe: set[datetime] = field(default_factory=set)  # due under a spec that was edited before anybody looked again
+    cron: Cron = field(init=False)  # of the last look
+    floor: datetime = CREATED  # of the schedule that the operator knows
+    looked_at: datetime = CREATED
+    was_suspended: bool = False  # as the operator knows
+    busy_at: datetime = CREATED  # nothing ends in the second of another end or of a look: rows of their own tell of that
+
+    def __post_init__(self) -> None:
+        self.cron = self.asked_for()
+
+    def asked_for(self) -> Cron:
+        return Cron.parse(self.spec["schedule"])
+
+    def observed(self) -> ScheduleObserved:
+        return ScheduleObserved(
+            metadata=metadata(generation=self.generation),
+            spec=schedule_spec(**self.spec),
+            status=self.status,
+            runs=tuple(self.runs.values()),
+            edited_at=self.edited_at,
+            suspend_edited_at=self.suspend_edited_at,
+        )
+
+    def unfinished(self) -> list[ChildRun]:
+        return [run for run in self.runs.values() if not run.is_finished]
+
+    def do(self, step: Step) -> None:
+        match step:
+            case Advance(minutes):
+                if self.now - self.looked_at > LONGEST_OUTAGE:
+                    self.look(survives=9)
+                self.now += timedelta(minutes=minutes)
+            case Look(survives):
+                self.look(survives)
+            case End(phase) if self.unfinished() and self.now > self.busy_at:
+                self.busy_at = self.now
+                run = replace(self.unfinished()[0], phase=phase, completion_time=self.now, trained=phase is Phase.COMPLETED)
+                self.runs[run.name] = run
+                self.finished.append(run)
+            case Edit((name, value), is_told) if self.spec.get(name) != value:
+                self.spec[name] = value
+                self.generation += 1
+                if name == "schedule":
+                    self.edited_at = self.now if is_told else None
+                elif name == "suspend":
+                    self.suspend_edited_at = self.now if is_told else None
+            case ByHand():
+                name = f"hand{len(self.runs)}-{len(self.finished)}-{self.now:%H%M}"
+                run = ChildRun(name=name, uid=name, owner_uid=None, schedule=SCHEDULE, phase=Phase.PENDING, created=self.now)
+                self.runs.setdefault(name, run)
+
+    def look(self, survives: int) -> None:
+        self.busy_at = self.now
+        before = self.observed()
+        decision = decide(before, self.now)
+        kinds = [type(action) for action in decision.actions]
+        assert kinds.count(CreateRun) <= 1
+        assert kinds == sorted(kinds, key=[CreateRun, WriteStatus, DeleteRun].index), "run, status, prunes"
+        if CreateRun in kinds:
+            assert not self.unfinished(), "nothing starts while a run is unfinished"
+            assert not self.spec.get("suspend"), "nothing starts while suspended"
+            assert WriteStatus in kinds
+        for action in decision.actions[:survives]:
+            match action:
+                case CreateRun(body):
+                    stored = body["metadata"] | {"uid": f"uid {self.now}", "creationTimestamp": f"{self.now:%Y-%m-%dT%H:%M:%SZ}"}
+                    run = edge.child_run(body | {"metadata": stored})
+                    assert run.name not in self.runs
+                    assert (run.owner_uid, run.schedule) == (SCHEDULE_UID, SCHEDULE)
+                    assert run.scheduled_time is not None
+                    resumed_at = min(self.suspend_edited_at or self.now, self.now)
+                    assert not (self.was_suspended and run.scheduled_time <= resumed_at), "a tick of a suspension runs"
+                    self.runs[run.name] = run
+                    self.made[run.scheduled_time] += 1
+                case WriteStatus(status):
+                    self.write(status)
+                case DeleteRun(key, uid):
+                    run = self.runs.pop(key.name)
+                    assert (run.uid, run.owner_uid) == (uid, SCHEDULE_UID)
+                    assert run.is_finished
+                    self.assert_counted()
+        if survives >= len(decision.actions):
+            self.account_for_due_ticks()
+            self.assert_settled(decision.wake_at)
+
+    def write(self, body: dict[str, Any]) -> None:
+        new = RetrainScheduleStatus.model_validate(json.loads(json.dumps(body)))
+        assert new != self.status, "no write without a change"
+        old, recent = self.status.recent_decisions, new.recent_decisions
+        added = next(count for count in range(len(recent) + 1) if recent[count:] == old[: len(recent) - count])
+        self.entries += recent[:added]
+        assert all(entry.action is Action.SKIP for entry in recent)
+        self.status = new
+
+    def account_for_due_ticks(self) -> None:
+        asked_for = self.asked_for()
+        if asked_for.effective != self.cron.effective:
+            edited = min(self.edited_at or self.now, self.now)
+            self.maybe |= set(self.cron.ticks_backward(edited, self.floor))
+            self.cron, self.floor = asked_for, max(self.looked_at, edited)
+        self.due |= set(self.cron.ticks_backward(self.now, self.floor))
+        self.looked_at, self.was_suspended = self.now, bool(self.spec.get("suspend"))
+
+    def assert_settled(self, wake_at: datetime | None) -> None:
+        """A second look, now or at any time before the next that was asked for, finds nothing to do."""
+        later = [self.now]
+        if wake_at is not None:
+            assert wake_at > self.now
+            later += [wake_at - timedelta(seconds=1), self.now + (wake_at - self.now) / 2]
+        for instant in later:
+            again = decide(self.observed(), instant.replace(microsecond=0))
+            assert (again.actions, again.events, again.fates) == ((), (), ())
+        self.assert_counted()
+
+    def assert_counted(self) -> None:
+        failures = 0
+        for run in self.finished:
+            failures = failures + 1 if run.phase is Phase.FAILED else 0
+        assert self.status.consecutive_failures == failures
+        trained = [run.name for run in self.finished if run.trained]
+        assert (self.status.last_trained.run if self.status.last_trained else None) == (trained[-1] if trained else None)
+
+    def accounted(self) -> Counter[datetime]:
+        """How often each tick was told of: as a run, or in an entry."""
+        return self.made + Counter(tick for entry in self.entries for tick in self.expanded(entry))
+
+    def expanded(self, entry: TickDecision) -> Iterator[datetime]:
+        if entry.first_scheduled_time is None:
+            yield entry.scheduled_time
+            return
+        crons = [Cron.parse(expression) for expression in EXPRESSIONS]
+        spans = [list(cron.ticks_backward(entry.scheduled_time, entry.first_scheduled_time - timedelta(seconds=1))) for cron in crons]
+        ticks = next(
+            span
+            for span in spans
+            if len(span) == entry.count and span[0] == entry.scheduled_time and span[-1] == entry.first_scheduled_time
+        )
+        yield from ticks
+
+
+def play(spec: dict[str, Any], steps: list[Step]) -> World:
+    world = World({"schedule": EXPRESSIONS[0], "successful_jobs_history_limit": 0, "failed_jobs_history_limit": 1} | spec)
+    for step in steps:
+        world.do(step)
+    world.do(Look())
+    return world
+
+
+SPECS = st.fixed_dictionaries({"schedule": st.sampled_from(EXPRESSIONS), "starting_deadline_seconds": st.sampled_from([None, 10, 900])})
+TWENTY = {"schedule": "*/10 * * * *"}
+RESUMED: list[Step] = [Edit(("suspend", True)), Look(), Advance(100), Edit(("suspend", False)), Look()]
+CRASHED: list[Step] = [Advance(40), Look(1), Advance(30), End(Phase.FAILED), Advance(60), Look()]
+EDITED: list[Step] = [ByHand(), Advance(40), Look(), Advance(5), Edit(("schedule", EXPRESSIONS[2])), Look(), Advance(60), Look()]
+
+
+@settings(max_examples=4000, deadline=None)
+@example({}, RESUMED)
+@example({}, CRASHED)
+@example({}, EDITED)
+@example(TWENTY, [*CRASHED, *EDITED, *RESUMED])
+@given(SPECS, STEPS)
+def test_every_due_tick_ends_exactly_once_as_a_run_or_as_an_entry(spec: dict[str, Any], steps: list[Step]) -> None:
+    world = play(spec, steps)
+    last = world.status.last_decision
+    waits = {last.scheduled_time} if last and last.action is Action.WAIT else set()
+    told = world.accounted()
+    assert waits <= world.due
+    assert {tick: told[tick] for tick in world.due - waits} == dict.fromkeys(world.due - waits, 1)
+    assert {tick: count for tick, count in told.items() if count > 1} == {}
+    assert told.keys() <= world.due | world.maybe
+    assert not told.keys() & waits
