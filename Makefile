@@ -17,7 +17,7 @@ demo-cluster: $(VENV)/.developing ## The same story on a real control plane, tol
 	@$(BIN)/python -m tests.cluster.demo
 
 cluster: $(VENV)/.developing ## Run a local control plane with the CRDs, until Ctrl-C
-	@$(BIN)/python -m tests.cluster up --crds crds
+	@$(BIN)/python -m tests.cluster up --apply crds
 
 controlplane: $(VENV)/.developing ## Build the local control plane (about 6 minutes, once per version)
 	@$(BIN)/python -m tests.cluster build

@@ -9,7 +9,8 @@ from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus, TickDecision
 from retrain_operator.errors import InvalidSpec
-from retrain_operator.manifests import run_id, tick_run_name
+from retrain_operator.manifests.common import run_id
+from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
 
@@ -168,7 +169,7 @@ def run(
 
 def job_state(**changes: Any) -> JobState:
     """The run's own Job, started at 12:00:05, its pod not yet running."""
-    base = {
+    base: dict[str, Any] = {
         "name": tick_name("12:00"),
         "uid": "job-uid",
         "owner_uid": RUN_UID,

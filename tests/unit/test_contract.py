@@ -12,7 +12,7 @@ from tests.contract import check
 from retrain_operator.api import contract
 from retrain_operator.api.contract import EXIT_CODES, ContractViolation, RunDetails, parse_result
 from retrain_operator.api.job import RetrainJobStatus
-from retrain_operator.manifests import job
+from retrain_operator.manifests.jobs import job
 
 VALID, BROKEN = check.valid_messages(), check.broken_messages()
 LATER = {"RETRAIN_RETUNE", "RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet

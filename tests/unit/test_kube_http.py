@@ -1,18 +1,14 @@
-"""What the client makes of HTTP at its worst. The server here is aiohttp's own, and says exactly what a test tells it to."""
+"""What the client makes of HTTP at its worst."""
 
 import asyncio
-import contextlib
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from tests.unit.fake_api import KEY, STORED, Api, Handler, api_and_client, hangs, is_a_page, lost, serving, status, stored, stream
 
 from retrain_operator.api.names import Key
-from retrain_operator.cluster import connection, kube
+from retrain_operator.cluster import kube
 from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.cluster.protocol import (
@@ -27,92 +23,12 @@ from retrain_operator.cluster.protocol import (
     Forbidden,
     Rejected,
     Unavailable,
-    WatchEvent,
 )
-
-KEY = Key("ns", "a")
-STORED = {"metadata": {"name": "a", "namespace": "ns", "uid": "u1", "resourceVersion": "7"}}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def status(code: int, message: str = "says why", *, reason: str = "", kind: str = "", retry_after: str = "") -> Handler:
-    """A `Status` object, as the API server answers a failure."""
-
-    async def answer(_: web.Request) -> web.Response:
-        body = {"kind": "Status", "message": message, "reason": reason, "code": code, "details": {"kind": kind} if kind else {}}
-        return web.json_response(body, status=code, headers={"Retry-After": retry_after} if retry_after else {})
-
-    return answer
-
-
-def stored(body: dict[str, Any] | None = None) -> Handler:
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(STORED if body is None else body)
-
-    return answer
-
-
-async def lost(request: web.Request) -> web.StreamResponse:
-    """The write is done, and the connection breaks before the answer."""
-    assert request.transport is not None
-    request.transport.abort()
-    return web.Response()
-
-
-async def hangs(_: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def is_a_page(_: web.Request) -> web.StreamResponse:
-    return web.Response(text="<html>a proxy says hello</html>")
-
-
-class Api:
-    """A client whose server answers each request by the next of `answers`, the last one repeated."""
-
-    def __init__(self) -> None:
-        self.answers: list[Handler] = []
-        self.requests: list[web.Request] = []
-        self.bodies: list[Any] = []
-        self.counted: list[tuple[str, str, int]] = []
-        self.pauses_s: list[float] = []
-        self.token: str | None = "Bearer first"
-        self.cluster: KubeCluster
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        text = await request.text()
-        self.bodies.append(json.loads(text) if text else None)
-        return await (self.answers.pop(0) if len(self.answers) > 1 else self.answers[0])(request)
-
-    async def sleep(self, seconds: float) -> None:
-        self.pauses_s.append(seconds)
-
-    def count(self, verb: str, plural: str, code: int, seconds: float) -> None:
-        assert seconds >= 0
-        self.counted.append((verb, plural, code))
-
-
-@contextlib.asynccontextmanager
-async def serving(handler: Handler) -> AsyncIterator[str]:
-    app = web.Application(client_max_size=10 << 20)
-    app.router.add_route("*", "/{path:.*}", handler)
-    server = TestServer(app)
-    await server.start_server(shutdown_timeout=0)
-    try:
-        yield str(server.make_url("/")).rstrip("/")
-    finally:
-        await server.close()
 
 
 @pytest.fixture
 async def api() -> AsyncIterator[Api]:
-    fake = Api()
-    async with (
-        serving(fake.handle) as url,
-        KubeCluster(Credentials(url, None, lambda: fake.token), on_request=fake.count, sleep=fake.sleep) as fake.cluster,
-    ):
+    async with api_and_client() as fake:
         yield fake
 
 
@@ -326,125 +242,6 @@ class TestList:
     async def test_of_nothing(self, api: Api) -> None:
         api.answers = [stored({"metadata": {"resourceVersion": "9"}, "items": None})]
         assert (await api.cluster.list(RUNS, "ns")).items == []
-
-
-def line(type_: str, version: int, **more: Any) -> bytes:
-    return json.dumps({"type": type_, "object": {"metadata": {"resourceVersion": str(version)}, **more}}).encode() + b"\n"
-
-
-def stream(*chunks: bytes, ends: bool = True) -> Handler:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        for chunk in chunks:
-            await response.write(chunk)
-        if not ends:
-            await asyncio.Event().wait()
-        return response
-
-    return answer
-
-
-class Watched(list[WatchEvent]):
-    """The events of a watch up to its end, and what ended it."""
-
-    error: ClusterError | None = None
-
-    @property
-    def versions(self) -> list[int]:
-        return [int(event.body["metadata"]["resourceVersion"]) for event in self]
-
-
-async def watched(api: Api) -> Watched:
-    events = Watched()
-    try:
-        async for event in api.cluster.watch(JOBS, None, resource_version="5", label_selector="retrain.dev/run"):
-            events.append(event)
-    except ClusterError as error:
-        events.error = error
-    return events
-
-
-class TestWatch:
-    async def test_asks_for_bookmarks_and_for_an_end(self, api: Api) -> None:
-        api.answers = [stream()]
-        assert await watched(api) == []
-        query = dict(api.requests[0].query)
-        assert 300 <= int(query.pop("timeoutSeconds")) <= 600
-        assert query == {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": "5", "labelSelector": "retrain.dev/run"}
-        assert api.counted == [("watch", "jobs", 200)]
-
-    @pytest.mark.parametrize("size", [1, 7, 64, 1 << 20])
-    async def test_lines_and_chunks_have_nothing_to_do_with_each_other(self, api: Api, size: int) -> None:
-        text = line("ADDED", 6) + line("MODIFIED", 7) + line("BOOKMARK", 9) + line("DELETED", 12)
-        api.answers = [stream(*(text[start : start + size] for start in range(0, len(text), size)))]
-        events = await watched(api)
-        assert [event.type for event in events] == ["ADDED", "MODIFIED", "BOOKMARK", "DELETED"]
-        assert events.versions == [6, 7, 9, 12]
-        assert events.error is None
-
-    async def test_objects_as_large_as_etcd_takes_and_larger(self, api: Api) -> None:
-        large = line("ADDED", 6, data="x" * (4 << 20))
-        api.answers = [stream(large + line("MODIFIED", 7), large)]
-        events = await watched(api)
-        assert events.versions == [6, 7, 6]
-        assert len(events[2].body["data"]) == 4 << 20
-
-    async def test_events_come_at_once(self, api: Api) -> None:
-        api.answers = [stream(line("ADDED", 6), line("ADDED", 7)[:20], ends=False)]
-        events = api.cluster.watch(JOBS, None, resource_version="5")
-        event = await asyncio.wait_for(anext(aiter(events)), 5.0)
-        assert event.body["metadata"]["resourceVersion"] == "6"
-
-    @pytest.mark.parametrize(
-        ("answer", "error", "says"),
-        [
-            pytest.param(stream(line("ADDED", 6), line("ERROR", 0, code=410, message="too old")), Expired, "too old", id="ERROR 410"),
-            pytest.param(stream(line("ADDED", 6), line("ERROR", 0, code=500, message="oops")), Unavailable, "oops", id="ERROR 500"),
-            pytest.param(stream(line("ADDED", 6), line("ERROR", 0)), Unavailable, "without a message", id="ERROR that says nothing"),
-            pytest.param(stream(line("ADDED", 6), line("ADDED", 7)[:20]), Unavailable, "cut within an event", id="cut line"),
-            pytest.param(stream(line("ADDED", 6), b"<html>\n"), Unavailable, "not JSON", id="not JSON"),
-        ],
-    )
-    async def test_a_failure_comes_after_the_events_before_it(
-        self, api: Api, answer: Handler, error: type[ClusterError], says: str
-    ) -> None:
-        api.answers = [answer]
-        events = await watched(api)
-        assert events.versions == [6]
-        assert type(events.error) is error
-        assert says in str(events.error)
-
-    async def test_a_broken_connection(self, api: Api) -> None:
-        async def breaks(request: web.Request) -> web.StreamResponse:
-            response = web.StreamResponse()
-            await response.prepare(request)
-            await response.write(line("ADDED", 6))
-            return await lost(request)
-
-        api.answers = [breaks]
-        assert isinstance((await watched(api)).error, Unavailable)
-
-    async def test_silence(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(connection, "WATCH_TIMEOUT", aiohttp.ClientTimeout(total=None, sock_read=0.1))
-        api.answers = [stream(line("BOOKMARK", 6), ends=False)]
-        events = await watched(api)
-        assert events.versions == [6]
-        assert isinstance(events.error, Unavailable)
-
-    @pytest.mark.parametrize(
-        ("answer", "error"),
-        [
-            pytest.param(status(410, reason="Expired"), Expired, id="410"),
-            pytest.param(status(403), Forbidden, id="403"),
-            pytest.param(status(503), Unavailable, id="503"),
-            pytest.param(status(404), Rejected, id="404"),
-        ],
-    )
-    async def test_refused(self, api: Api, answer: Handler, error: type[ClusterError]) -> None:
-        api.answers = [answer]
-        assert type((await watched(api)).error) is error
-        assert len(api.counted) == 1
 
 
 @pytest.mark.usefixtures("short_timeouts")

@@ -1,130 +1,20 @@
-"""The election: never two with authority, whatever the network, the clocks and the processes do; and soon one again afterwards."""
+"""The election, case by case."""
 
-import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, TypeVar, cast
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tests.unit.election import KEY, Election, elect
 
-from retrain_operator.api.names import Key
-from retrain_operator.clock import VirtualClock, run_virtual
-from retrain_operator.cluster.lease import AUTHORITY_S, LEASE_DURATION_S, RENEW_INTERVAL_S, Elector
-from retrain_operator.cluster.memory import MemoryCluster
-from retrain_operator.cluster.protocol import LEASES, Body, Cluster, Resource, Unavailable
+from retrain_operator.cluster.kube import WRITE_TIMEOUT_S
+from retrain_operator.cluster.lease import AUTHORITY_S, LEASE_DURATION_S, RENEW_INTERVAL_S
+from retrain_operator.cluster.protocol import LEASES
 
-KEY = Key("retrain-system", "retrain-operator")
-START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 MICRO_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 TAKEOVER_S = LEASE_DURATION_S + RENEW_INTERVAL_S + 0.1
-T = TypeVar("T")
 
 
-class Process:
-    """One operator process: its elector, its way to the cluster, its own clock, and what can happen to all three."""
-
-    def __init__(
-        self, clock: VirtualClock, cluster: MemoryCluster, name: str, *, clock_rate: float = 1.0, clock_start: float = 0.0
-    ) -> None:
-        self.told: list[str] = []
-        self.unreachable_until = 0.0
-        self.answers_lost_until = 0.0
-        self.paused_until = 0.0  # SIGSTOP until then: what it has sent arrives, and everything else waits
-        self.delay_s = 0.001
-        self._clock = clock
-        self._cluster = cluster
-        self.elector = Elector(
-            cast(Cluster, self),
-            KEY,
-            name,
-            on_started_leading=lambda: self.told.append("started"),
-            on_stopped_leading=lambda: self.told.append("stopped"),
-            monotonic=lambda: clock_start + clock_rate * clock.monotonic(),
-            sleep=lambda seconds: self._pass(seconds / clock_rate),
-            utcnow=clock.now,
-        )
-        self.running = asyncio.ensure_future(self.elector.run())
-
-    @property
-    def leads(self) -> bool:
-        return self.elector.is_leader()
-
-    async def stop(self) -> None:
-        """SIGTERM."""
-        self.running.cancel()
-        await asyncio.gather(self.running, return_exceptions=True)
-
-    async def kill(self) -> None:
-        """SIGKILL: nothing is released."""
-        self.unreachable_until = float("inf")
-        await self.stop()
-
-    async def get(self, resource: Resource, key: Key) -> Body | None:
-        return await self._call(lambda: self._cluster.get(resource, key))
-
-    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Any:
-        return await self._call(lambda: self._cluster.create(resource, namespace, body))
-
-    async def replace(self, resource: Resource, key: Key, body: Mapping[str, Any]) -> Any:
-        return await self._call(lambda: self._cluster.replace(resource, key, body))
-
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        await asyncio.sleep(self.delay_s)
-        if self._clock.monotonic() < self.unreachable_until:
-            raise Unavailable("unreachable")
-        answer = await call()
-        await self._pass(self.delay_s)
-        if self._clock.monotonic() < self.answers_lost_until:
-            raise Unavailable("the answer was lost")
-        return answer
-
-    async def _pass(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-        await asyncio.sleep(max(0.0, self.paused_until - self._clock.monotonic()))
-
-
-class Election:
-    """A cluster and the processes that compete on it."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        self.clock = clock
-        self.cluster = MemoryCluster(clock.now)
-
-    def start(self, name: str, **clock_of_its_own: float) -> Process:
-        return Process(self.clock, self.cluster, name, **clock_of_its_own)
-
-    async def start_leader(self, name: str) -> Process:
-        """`name` leads, and renewed just now."""
-        process = self.start(name)
-        await self.clock.advance(1.0)
-        assert process.leads
-        return process
-
-    async def record(self) -> dict[str, Any]:
-        lease = await self.cluster.get(LEASES, KEY)
-        assert lease is not None
-        spec: dict[str, Any] = lease["spec"]
-        return spec
-
-    async def edit(self, **spec: Any) -> None:
-        assert await self.cluster.patch(LEASES, KEY, {"spec": spec})
-
-    async def seconds_until(self, happened: Callable[[], bool], *, at_most_s: float = 120.0) -> float:
-        began = self.clock.monotonic()
-        while not happened():
-            assert self.clock.monotonic() < began + at_most_s, "never"
-            await self.clock.advance(0.01)
-        return self.clock.monotonic() - began
-
-
-def elect(scenario: Callable[[Election], Awaitable[None]]) -> None:
-    async def main(clock: VirtualClock) -> None:
-        await scenario(Election(clock))
-
-    run_virtual(main, START)
+def test_a_write_that_was_begun_with_authority_ends_before_another_can_lead() -> None:
+    assert AUTHORITY_S + WRITE_TIMEOUT_S <= LEASE_DURATION_S
 
 
 class TestTaking:
@@ -317,57 +207,3 @@ class TestAuthority:
             assert a.told == ["started", "stopped"]
 
         elect(scenario)
-
-
-FAULTS: dict[str, Callable[[Process, float, float], None]] = {
-    "unreachable": lambda process, now, seconds: setattr(process, "unreachable_until", now + seconds),
-    "answers lost": lambda process, now, seconds: setattr(process, "answers_lost_until", now + seconds),
-    "paused": lambda process, now, seconds: setattr(process, "paused_until", now + seconds),
-    "slow": lambda process, now, seconds: setattr(process, "delay_s", seconds / 10),
-    "fast": lambda process, now, seconds: setattr(process, "delay_s", seconds / 1000),
-}
-Fault = tuple[float, int, str, float]  # seconds after the one before, which process, what, for how many seconds
-
-faults = st.lists(
-    st.tuples(
-        st.floats(0, 20),
-        st.integers(0, 2),
-        st.sampled_from([*FAULTS, "killed", "stopped"]),
-        st.sampled_from([1.0, 4.0, 9.0, 12.0, 30.0, 90.0]),
-    ),
-    max_size=12,
-)
-
-
-@given(faults=faults, rates=st.tuples(*[st.sampled_from([0.97, 1.0, 1.03])] * 3))
-@settings(deadline=None, max_examples=60)
-def test_never_two_with_authority_and_one_again_in_the_end(faults: Sequence[Fault], rates: tuple[float, float, float]) -> None:
-    async def scenario(election: Election) -> None:
-        processes = [election.start(f"p{index}", clock_rate=rate, clock_start=1000.0 * index) for index, rate in enumerate(rates)]
-        gone: list[Process] = []
-
-        async def watch() -> None:
-            while True:
-                assert sum(process.leads for process in [*processes, *gone]) <= 1
-                await asyncio.sleep(0.05)
-
-        watching = asyncio.ensure_future(watch())
-        for after_s, index, what, seconds in faults:
-            await election.clock.advance(after_s)
-            if what in FAULTS:
-                FAULTS[what](processes[index], election.clock.monotonic(), seconds)
-                continue
-            gone.append(processes[index])
-            await (gone[-1].kill() if what == "killed" else gone[-1].stop())
-            processes[index] = election.start(f"p{index}", clock_rate=rates[index], clock_start=1000.0 * index)
-        await election.clock.advance(100)
-        for process in processes:
-            process.delay_s = 0.001
-        await election.clock.advance(2 * TAKEOVER_S)
-        assert sum(process.leads for process in processes) == 1
-        assert not watching.done() or watching.result() is None
-        watching.cancel()
-        for process in processes:
-            assert process.told == [("started", "stopped")[turn % 2] for turn in range(len(process.told))]
-
-    elect(scenario)

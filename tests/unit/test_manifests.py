@@ -9,7 +9,9 @@ from tests.builders import NOW, RUN_UID, SCHEDULE, SCHEDULE_UID, at, metadata, r
 from retrain_operator.api.contract import RESULT_PATH
 from retrain_operator.api.job import Previous, RetrainJobSpec
 from retrain_operator.errors import InvalidSpec
-from retrain_operator.manifests import CONFIG_MAX_BYTES, check, job, run_id, tick_run, tick_run_name
+from retrain_operator.manifests.common import run_id
+from retrain_operator.manifests.jobs import CONFIG_MAX_BYTES, check, job
+from retrain_operator.manifests.runs import tick_run, tick_run_name
 
 NAME = tick_name("12:00")
 CONFIG = {"z": None, "a": ["ü", 1.5], "b": {"c": True}}

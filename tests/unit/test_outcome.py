@@ -8,7 +8,7 @@ from tests.builders import answer, failed, job_ended, job_failed, pod_end, run_m
 
 from retrain_operator.api.contract import EXIT_CODES, Outcome
 from retrain_operator.api.job import Phase, RunError
-from retrain_operator.manifests import run_id
+from retrain_operator.manifests.common import run_id
 from retrain_operator.rules.observed import JobState, PodEnd
 from retrain_operator.rules.outcome import run_end
 

@@ -22,10 +22,10 @@ from tests.builders import (
     tick_name,
 )
 
-from retrain_operator import manifests
 from retrain_operator.api.base import Condition
 from retrain_operator.api.job import Phase, RetrainJobStatus
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.jobs import job as job_of
 from retrain_operator.rules.decision import CreateJob, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.run import decide, format_duration
@@ -156,7 +156,7 @@ STARTING = [
     ),
     pytest.param(
         Case(
-            run(job=job_state(suspended=True), status=RUNNING),
+            run(job=job_state(suspended=True, start_time=at("12:04")), status=RUNNING),
             ("status",),
             {"phase": "Pending", "startTime": z("12:00:05")},
             ("Ready False Queued",),
@@ -350,7 +350,7 @@ def test_transition_time_moves_with_the_status_of_the_condition_only() -> None:
 def test_job_is_the_one_that_manifests_makes() -> None:
     [action] = decide(run(), at("12:05")).actions
     assert isinstance(action, CreateJob)
-    assert action.body == manifests.job(run_metadata(), run_spec())
+    assert action.body == job_of(run_metadata(), run_spec())
 
 
 @pytest.mark.parametrize(

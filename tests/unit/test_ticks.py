@@ -160,6 +160,18 @@ CASES = [
         ),
         id="waiting with older ticks due: they are decided on",
     ),
+    pytest.param(
+        Case(
+            "Skip ConcurrencyForbid 13:00 hand",
+            now="13:20",
+            runs=(ended("11:00", "12:10"), manual("hand", created=at("12:40"))),
+            spec=DEADLINE,
+            skipped=("Skip ConcurrencyForbid 13:00 hand", f"Skip ConcurrencyForbid 12:00 {ELEVEN}"),
+            through="13:00",
+            wake_at="14:00",
+        ),
+        id="two ticks blocked by two runs: two entries, each with its run",
+    ),
     # Crash between the run and the status
     pytest.param(
         Case(f"Run Scheduled 12:00 {TWELVE}", runs=(child("12:00"),), last_run="12:00"), id="its run exists and is going: not made again"

@@ -154,6 +154,7 @@ class ObjectMeta(ApiModel):
     deletion_timestamp: Time | None = None
     labels: Mapping[str, str] = Field(default_factory=dict)
     annotations: Mapping[str, str] = Field(default_factory=dict)
+    owner_references: list[Opaque] = Field(default_factory=list)
 
     @property
     def key(self) -> Key:

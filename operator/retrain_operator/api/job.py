@@ -39,6 +39,7 @@ class Trigger(StrEnum):
 
     SCHEDULE = "Schedule"
     MANUAL = "Manual"
+    RETRY = "Retry"
 
 
 class Phase(StrEnum):
@@ -54,6 +55,16 @@ class Phase(StrEnum):
     def is_finished(self) -> bool:
         """A finished run is final: nothing changes it again."""
         return self in (Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED)
+
+
+class Retry(SpecModel):
+    """When a failed attempt is followed by another. What cannot succeed, such as a bad configuration, is not tried again."""
+
+    limit: StrictInt = Field(3, ge=0, le=20, description="How many attempts may follow the first.")
+    base_seconds: StrictInt = Field(30, ge=1, le=86_400, description="Pause before the second attempt, counted from the failure.")
+    factor: float = Field(2, ge=1, le=10, description="By how much each further pause is longer.")
+    max_seconds: StrictInt = Field(3600, ge=1, le=604_800, description="The longest pause.")
+    jitter: float = Field(0.1, ge=0, le=1, description="Share of the pause by which it is made shorter or longer, to spread load.")
 
 
 class RunTemplateSpec(SpecModel):
@@ -83,6 +94,20 @@ class RunTemplateSpec(SpecModel):
     active_deadline_seconds: StrictInt | None = Field(
         None, ge=1, le=2**31 - 1, description="A run that takes longer is ended and Failed, reason DeadlineExceeded."
     )
+    pending_deadline_seconds: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="A Job whose pod does not run for this long (no node has room, its image cannot be pulled) is ended and its run Failed, "
+        "reason PendingDeadlineExceeded. Waiting for a queue does not count.",
+    )
+    ttl_seconds_after_finished: StrictInt | None = Field(
+        None, ge=0, le=2**31 - 1, description="A finished run is deleted after this long, with its Job and pods."
+    )
+    queue_name: str | None = Field(
+        None, min_length=1, max_length=253, description="Kueue LocalQueue that admits the Job; it is made suspended."
+    )
+    retry: Retry = Field(Retry(), description="Further attempts after a failure.")
 
 
 class Previous(SpecModel):
@@ -91,6 +116,13 @@ class Previous(SpecModel):
     run: str = Field(max_length=253, description="Name of the RetrainJob.")
     data_version: str | None = Field(None, max_length=256, description="Version of its data.")
     config_hash: str | None = Field(None, max_length=256, description="Hash of its configuration.")
+
+
+class Root(SpecModel):
+    """The first attempt of a retried run. Written by the operator when it makes a retry."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the RetrainJob.")
+    uid: str = Field(min_length=1, max_length=64, description="UID of the RetrainJob.")
 
 
 class RetrainJobSpec(RunTemplateSpec):
@@ -106,6 +138,11 @@ class RetrainJobSpec(RunTemplateSpec):
     window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     suspend: StrictBool = Field(False, description="Hold a run that has not started.")
     previous: Previous | None = Field(None, description="The schedule's last trained run.")
+    root: Root | None = Field(None, description="The first attempt, when this is a retry.")
+    attempt: StrictInt = Field(1, ge=1, le=100, description="Number of the attempt, from 1.")
+    replaces: str | None = Field(
+        None, min_length=1, max_length=253, description="Unfinished run that is ended for this one, which starts when its pods are gone."
+    )
 
 
 class RunError(ApiModel):
@@ -115,6 +152,29 @@ class RunError(ApiModel):
     message: str = Field("", description="What happened and what to do.")
     exit_code: int | None = Field(None, description="Exit code of the trainer.")
     retryable: bool | None = Field(None, description="Whether trying again may help.")
+
+
+class NextAttempt(ApiModel):
+    """The attempt that follows a failed one."""
+
+    job: str = Field(description="Name of the RetrainJob.")
+    time: Time = Field(description="When it is made.")
+    made: bool = Field(False, description="Whether it was made.")
+
+
+class Stopping(ApiModel):
+    """Why a run is being ended before its time; it has finished when its pods are gone."""
+
+    reason: str = Field(description="One CamelCase word.")
+    message: str = Field(description="What happened and what to do.")
+
+
+class DuplicateGuard(ApiModel):
+    """The guard that keeps a second run of the same schedule and window from running beside this one."""
+
+    key: str = Field(description="What is guarded: schedule or guard-key label, and window.")
+    triggered: bool = Field(False, description="Whether it kept this run from starting.")
+    held_by: str | None = Field(None, description="RetrainJob that held it.")
 
 
 class RunSummary(ApiModel):
@@ -141,6 +201,9 @@ class RetrainJobStatus(ApiModel):
     attempt: int | None = Field(None, description="Number of the attempt, from 1.")
     result: RunDetails | None = Field(None, description="What the trainer found and made.")
     error: RunError | None = Field(None, description="Why it failed.")
+    next_attempt: NextAttempt | None = Field(None, description="The attempt that follows this failed one.")
+    stopping: Stopping | None = Field(None, description="Why it is being ended before its time.")
+    duplicate_guard: DuplicateGuard | None = Field(None, description="The guard that the run takes before it starts.")
     summary: RunSummary | None = Field(None, description="What kubectl get prints.")
 
 

@@ -12,9 +12,15 @@ LABEL_RUN = f"{GROUP}/run"  # the RetrainJob's name; on Job and pod
 LABEL_TRIGGER = f"{GROUP}/trigger"  # spec.trigger: why the run exists
 LABEL_ATTEMPT = f"{GROUP}/attempt"  # number of the attempt, from 1; on Job and pod
 LABEL_WINDOW = f"{GROUP}/window"  # spec.window: the season or data window
+LABEL_ROOT = f"{GROUP}/root"  # the first attempt's name; on retries, their Jobs and pods
+LABEL_GUARD = f"{GROUP}/guard"  # hash of the guard key: at most one run with it has an unfinished Job; also on the guard's Lease
+LABEL_GUARD_KEY = f"{GROUP}/guard-key"  # of a person's RetrainJob without a schedule: what it must not run beside
+LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue admits it
 
 # Annotations
 ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
+
+ANNOTATION_HOLDER = f"{GROUP}/holder"  # on a guard's Lease: name of the root run that holds it
 
 TRAINER_CONTAINER = "trainer"
 

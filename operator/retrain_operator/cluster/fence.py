@@ -43,9 +43,9 @@ class Fenced:
         self._require_authority()
         return await self._cluster.patch_status(resource, key, status, resource_version=resource_version)
 
-    async def delete(self, resource: Resource, key: Key, *, uid: str) -> bool:
+    async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         self._require_authority()
-        return await self._cluster.delete(resource, key, uid=uid)
+        return await self._cluster.delete(resource, key, uid=uid, foreground=foreground)
 
     def _require_authority(self) -> None:
         if not self._may_write():

@@ -114,11 +114,11 @@ class KubeCluster:
         body = {"metadata": {"resourceVersion": resource_version}, "status": status}
         return await self._swap("patch", resource, key, f"{_path(resource, key)}/status", body)
 
-    async def delete(self, resource: Resource, key: Key, *, uid: str) -> bool:
+    async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         options = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
-            "propagationPolicy": "Background",
+            "propagationPolicy": "Foreground" if foreground else "Background",
             "preconditions": {"uid": uid},
         }
         answer = await self._connection.call("delete", resource, _path(resource, key), timeout_s=WRITE_TIMEOUT_S, body=options)

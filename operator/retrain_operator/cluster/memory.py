@@ -122,8 +122,8 @@ class MemoryCluster:
 
         return await self._written("patch_status", resource, key, status, write)
 
-    async def delete(self, resource: Resource, key: Key, *, uid: str) -> bool:
-        return await self._written("delete", resource, key, {}, lambda _: self.store.delete(resource, key, uid=uid))
+    async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
+        return await self._written("delete", resource, key, {}, lambda _: self.store.delete(resource, key, uid=uid, foreground=foreground))
 
     # What people and the API server itself do, and the operator does not. No faults here.
 

@@ -125,5 +125,5 @@ class Cluster(Protocol):
     ) -> Body | Conflict | None:
         """JSON merge patch of the status subresource (null removes), compare-and-swap on `resource_version`. None when it is gone."""
 
-    async def delete(self, resource: Resource, key: Key, *, uid: str) -> bool:
-        """Background deletion of exactly this object. False when it, or that UID, is no longer there."""
+    async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
+        """Deletion of exactly this object; in the foreground it stays until what it owns is gone. False when that UID is not there."""

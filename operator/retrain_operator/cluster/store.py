@@ -42,6 +42,7 @@ from retrain_operator.cluster.selectors import field_predicate, label_predicate
 # (new body, stored body or None at create) -> new body with defaults. Raises Rejected. Asked when more than metadata or status changes.
 Admission = Callable[[Body, Body | None], Body]
 
+FOREGROUND = "foregroundDeletion"
 HAVE_STATUS = frozenset({SCHEDULES, RUNS, JOBS, PODS})  # these have a status subresource, and a generation
 
 # PUT of an object that is not there creates it, unless the body says which UID it means. Seen on 1.36; for all others it answers 404.
@@ -81,6 +82,7 @@ class Store:
         self._serial = 0
         self._uids: set[str] = set()
         self._dependents: dict[str, dict[_Place, None]] = defaultdict(dict)  # by the owner's UID, in order
+        self._foreground: dict[str, _Place] = {}  # by UID: owners that go when their last dependent has gone
         self._garbage: dict[_Place, None] = {}
 
     def history(self, resource: Resource) -> History:
@@ -166,8 +168,11 @@ class Store:
         table = self._table(resource)
         return self._write(table, key, table.objects[key], body)
 
-    def delete(self, resource: Resource, key: Key, *, uid: str | None = None, grace_s: float | None = None) -> bool:
-        """Background deletion. With finalizers, or a grace period, the object stays and says when it was told to go.
+    def delete(
+        self, resource: Resource, key: Key, *, uid: str | None = None, grace_s: float | None = None, foreground: bool = False
+    ) -> bool:
+        """Background deletion, or foreground: dependents first. With finalizers, or a grace period, the object stays and says when it
+        was told to go.
 
         A pod that runs on a node has its own grace period; `grace_s=0` is how a kubelet says that it is gone.
         """
@@ -176,6 +181,14 @@ class Store:
         if old is None or (uid is not None and old["metadata"]["uid"] != uid):
             return False
         metadata = old["metadata"]
+        if foreground and (dependents := list(self._dependents.get(metadata["uid"], ()))):
+            self._foreground[metadata["uid"]] = (table, key)
+            finalizers = [*metadata.get("finalizers", ()), FOREGROUND]
+            stamp = {"finalizers": finalizers, "deletionTimestamp": timestamp(self._now()), "deletionGracePeriodSeconds": 0}
+            self._write(table, key, old, {**old, "metadata": {**metadata, **stamp}})
+            for each, name in dependents:
+                self.delete(each.resource, name)
+            return True
         if grace_s is None:
             grace_s = pod_grace_s(old) if resource == PODS else 0
         if not metadata.get("finalizers") and grace_s == 0:
@@ -259,6 +272,18 @@ class Store:
             self._suspect(dependent)
         self.version += 1
         table.history.record(Change(self.version, key, old, None))
+        for owner in owner_uids(old):
+            if owner in self._foreground and owner not in self._dependents:
+                self._release(*self._foreground.pop(owner))
+
+    def _release(self, table: _Table, key: Key) -> None:
+        """The last dependent of an owner that is deleted in the foreground is gone."""
+        owner = table.objects[key]
+        left = [each for each in owner["metadata"]["finalizers"] if each != FOREGROUND]
+        if left:
+            self._write(table, key, owner, {**owner, "metadata": {**owner["metadata"], "finalizers": left}})
+        else:
+            self._remove(table, key, owner)
 
     def _index_owners(self, dependent: _Place, old: Sequence[str], new: Sequence[str]) -> None:
         if old == new:

@@ -9,6 +9,7 @@ from retrain_operator.api.names import Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.protocol import (
     JOBS,
+    LEASES,
     RUNS,
     SCHEDULES,
     AlreadyExists,
@@ -21,7 +22,7 @@ from retrain_operator.cluster.protocol import (
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.workqueue import Item
-from retrain_operator.rules.decision import Action, CreateJob, CreateRun, DeleteRun, WriteStatus
+from retrain_operator.rules.decision import Action, CreateJob, CreateRun, DeleteJob, DeleteRun, TakeGuard, WriteStatus
 
 INVALID = (400, 413, 422)  # the object itself; any other refusal, such as of a type that is not served, may pass
 
@@ -55,6 +56,11 @@ class Applier:
         match action:
             case CreateRun(body):
                 await self._create(RUNS, body)
+            case TakeGuard(body):
+                await self._take_guard(body)
+            case DeleteJob(key, uid):
+                if await self._cluster.delete(JOBS, key, uid=uid, foreground=True):
+                    log.info("%s: ends Job %s", metadata.key, key.name)
             case CreateJob(body):
                 await self._create(JOBS, body)
                 self._observe_tick_to_job(metadata.key)
@@ -62,7 +68,7 @@ class Applier:
                 await self._write_status(resource, metadata, status, desired)
             case DeleteRun(key, uid):
                 if await self._cluster.delete(RUNS, key, uid=uid):
-                    log.info("%s: deleted RetrainJob %s beyond the history limit", metadata.key, key.name)
+                    log.info("%s: deleted RetrainJob %s, which is kept no longer", metadata.key, key.name)
                 self._notice(self._cache.remove(RUNS, key, uid))
 
     async def refresh(self, resource: Resource, key: Key) -> None:
@@ -91,6 +97,16 @@ class Applier:
             raise Stale(f"{resource.kind} {key} exists already")
         log.info("%s: created %s", key, resource.kind)
         self._notice(self._cache.put(resource, answer))
+
+    async def _take_guard(self, body: Body) -> None:
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        taken: Body | AlreadyExists | Conflict | None
+        if "resourceVersion" in body["metadata"]:
+            taken = await self._cluster.replace(LEASES, key, body)
+        else:
+            taken = await self._cluster.create(LEASES, key.namespace, body)
+        if taken is None or isinstance(taken, Conflict | AlreadyExists):
+            raise Stale(f"guard {key} was taken by somebody else")
 
     async def _write_status(self, resource: Resource, metadata: ObjectMeta, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         patch = merge_patch(old, new)

@@ -59,11 +59,22 @@ class Cache:
         self.jobs: dict[Key, JobEntry] = {}
         self.heard_at: dict[Resource, float] = {}
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._replacements: dict[Key, Key] = {}  # by the run that is replaced
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks make them."""
         return tuple(self.runs[key].child for key in sorted(self._runs_of.get(schedule, ())))
+
+    def replacement_of(self, run: Key) -> str | None:
+        """Unfinished run that was made to replace this one."""
+        replacement = self._replacements.get(run)
+        return self.unfinished(run.namespace, replacement.name) if replacement else None
+
+    def unfinished(self, namespace: str, name: str | None) -> str | None:
+        """`name`, while there is an unfinished run of that name."""
+        entry = self.runs.get(Key(namespace, name)) if name else None
+        return name if entry is not None and not entry.child.is_finished else None
 
     def known(self, resource: Resource) -> dict[Key, Seen]:
         """UID and version of each object, for the comparison with a list."""
@@ -108,7 +119,9 @@ class Cache:
             return []
         del self.runs[key]
         self._forget_job(key, uid)
-        return [Item(Kind.RUN, key), *self._unindex(key, run.child)]
+        if run.child.replaces is not None:
+            self._replacements.pop(Key(key.namespace, run.child.replaces), None)
+        return [Item(Kind.RUN, key), *self._waiting_for(key), *self._unindex(key, run.child)]
 
     def heard(self, resource: Resource) -> None:
         """The API server told something about this resource, so everything before it is known."""
@@ -139,7 +152,7 @@ class Cache:
         if child.is_finished and body["metadata"].get("deletionTimestamp"):
             return items + self.remove(RUNS, key, uid)  # only its finalizers are left
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
-        settled = child.is_finished and acknowledged
+        settled = child.is_finished and acknowledged and (child.expires_at is None or child.schedule is not None)
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if child.is_finished:
             self._forget_job(key, uid)
@@ -147,11 +160,19 @@ class Cache:
             return []
         if not settled:
             items.append(Item(Kind.RUN, key))
+        if child.replaces is not None:
+            self._replacements[Key(key.namespace, child.replaces)] = key
+            items.append(Item(Kind.RUN, Key(key.namespace, child.replaces)))
+        items += self._waiting_for(key)
         for schedule in _schedules_of(key, child):
             self._runs_of[schedule].add(key)
             if old is None or old.child != child:
                 items.append(Item(Kind.SCHEDULE, schedule))
         return items
+
+    def _waiting_for(self, run: Key) -> list[Item]:
+        replacement = self._replacements.get(run)
+        return [Item(Kind.RUN, replacement)] if replacement else []
 
     def _put_job(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old, run = self.jobs.get(key), self.runs.get(key)

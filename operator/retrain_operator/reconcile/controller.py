@@ -17,17 +17,20 @@ from functools import partial
 from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import Phase
+from retrain_operator.api.job import Phase, RetrainJobStatus
 from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer, missed_changes
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.guard import guard_key
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
+from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
@@ -284,11 +287,28 @@ class Controller:
             return None
         job = self.cache.jobs.get(key)
         observed = edge.run(entry.raw, job.state if job else None)
-        pod = None
-        if job is not None and job.state.end is not None and not entry.child.is_finished:
+        observed = replace(
+            observed,
+            refused=self._refusal(observed.metadata),
+            replaced_by=self.cache.replacement_of(key),
+            waits_for=self.cache.unfinished(key.namespace, entry.child.replaces),
+            next_made=self._next_is_made(key.namespace, observed.status),
+        )
+        if entry.child.phase.is_finished or isinstance(observed.spec, InvalidSpec):
+            return observed
+        if job is not None and (job.state.end is not None or run_rules.is_overdue(observed.status, observed.spec, job.state, self._now())):
             pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
-            pod = edge.pod_end(pods.items)
-        return replace(observed, pod=pod, refused=self._refusal(observed.metadata))
+            if job.state.end is not None:
+                return replace(observed, pod=edge.pod_end(pods.items))
+            return replace(observed, stuck=edge.why_not_running(pods.items))
+        if job is None and (guarded := guard_key(observed.metadata, observed.spec)) is not None:
+            guard = await observe_guard(self._cluster, self.cache, observed.metadata, observed.spec, guarded)
+            return replace(observed, guard=guard)
+        return observed
+
+    def _next_is_made(self, namespace: str, status: RetrainJobStatus) -> bool:
+        following = status.next_attempt
+        return following is not None and Key(namespace, following.job) in self.cache.runs
 
     def _refusal(self, metadata: ObjectMeta) -> str | None:
         generation, message = self._refusals.get(metadata.uid, (None, None))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -18,7 +18,17 @@ from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, 
 Body = Mapping[str, Any]
 Spec = TypeVar("Spec", bound=SpecModel)
 
-_META_FIELDS = ("namespace", "name", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels")
+_META_FIELDS = (
+    "namespace",
+    "name",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "labels",
+    "ownerReferences",
+)
 _EDITS = {"editedAt": ("f:schedule", "f:timeZone"), "suspendEditedAt": ("f:suspend",)}
 
 
@@ -63,7 +73,7 @@ def slim(body: Body) -> bytes:
 def child_run(body: Body) -> ChildRun:
     """What a schedule's rules read of a RetrainJob."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
-    result = status.get("result") or {}
+    result, following = status.get("result") or {}, status.get("nextAttempt")
     return ChildRun(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -76,7 +86,17 @@ def child_run(body: Body) -> ChildRun:
         trained=result.get("outcome") == Outcome.TRAINED,
         data_version=(result.get("data") or {}).get("version"),
         config_hash=(result.get("config") or {}).get("hash"),
+        root_uid=(spec.get("root") or {}).get("uid"),
+        has_next=following is not None,
+        next_pending=following is not None and not following.get("made"),
+        replaces=spec.get("replaces"),
+        expires_at=_expiry(spec, status),
     )
+
+
+def _expiry(spec: Body, status: Body) -> datetime | None:
+    ttl_s, completed = spec.get("ttlSecondsAfterFinished"), _time(status.get("completionTime"))
+    return completed + timedelta(seconds=ttl_s) if ttl_s is not None and completed is not None else None
 
 
 def job_state(body: Body) -> JobState:
@@ -92,6 +112,7 @@ def job_state(body: Body) -> JobState:
         ready=status.get("ready") or 0,
         suspended=bool(spec.get("suspend")),
         start_time=_time(status.get("startTime")),
+        deleting="deletionTimestamp" in metadata,
         end=JobEnd(end["type"]) if end else None,
         end_time=_time(end.get("lastTransitionTime")) if end else None,
         end_reason=end.get("reason", "") if end else "",
@@ -109,6 +130,22 @@ def pod_end(pods: Iterable[Body]) -> PodEnd | None:
                 end = PodEnd(terminated["exitCode"], terminated.get("reason") or "", terminated.get("message") or "")
                 ended.append((terminated.get("finishedAt") or "", end))
     return max(ended, key=lambda each: each[0])[1] if ended else None
+
+
+def why_not_running(pods: Iterable[Body]) -> str | None:
+    """Why the trainer does not run, in Kubernetes' words; None when it does, or has ended."""
+    why = "it has no pod"
+    for pod in pods:
+        status = pod.get("status") or {}
+        if status.get("phase") != "Pending":
+            return None
+        scheduled: Body = next((each for each in status.get("conditions") or () if each["type"] == "PodScheduled"), {})
+        if scheduled.get("status") == "False":
+            why = f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
+        for container in status.get("containerStatuses") or ():
+            if waiting := (container.get("state") or {}).get("waiting"):
+                why = f"{waiting.get('reason', 'Waiting')}: {waiting.get('message', '')}"
+    return why.rstrip(": ")
 
 
 def owner_uid(body: Body) -> str | None:

@@ -25,6 +25,21 @@ class CreateJob:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeGuard:
+    """Take the guard of a run that is about to start, by create or, with a version, by compare-and-swap."""
+
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteJob:
+    """Delete this Job once its pods are gone, which are told to end now."""
+
+    key: Key
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class WriteStatus:
     """Bring the object's status to this. Present only when it differs from what was observed."""
 
@@ -39,7 +54,7 @@ class DeleteRun:
     uid: str
 
 
-Action = CreateRun | CreateJob | WriteStatus | DeleteRun
+Action = CreateRun | CreateJob | TakeGuard | DeleteJob | WriteStatus | DeleteRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,11 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
     was_active = {active.name for active in status.active}
     # A run that ends in the same second as one already counted is known by having been active.
     fresh = sorted(
-        (run for run in runs if run.completion_time and (run.completion_time > counted_through or run.name in was_active)),
+        (
+            run
+            for run in runs
+            if run.completion_time and not run.has_next and (run.completion_time > counted_through or run.name in was_active)
+        ),
         key=lambda run: (run.completion_time or _NEVER, run.name),
     )
     # A run may be heard of after one that finished later: it is counted, but no time goes back, or that one would be counted again.

@@ -25,10 +25,16 @@ class ChildRun:
     trained: bool = False
     data_version: str | None = None
     config_hash: str | None = None
+    root_uid: str | None = None  # of the first attempt, when this is a retry
+    has_next: bool = False  # a failed attempt that another one follows
+    next_pending: bool = False  # and that one is not made yet
+    replaces: str | None = None
+    expires_at: datetime | None = None  # when its time to live is over
 
     @property
     def is_finished(self) -> bool:
-        return self.phase.is_finished
+        """Nothing of it runs, and nothing of it will: a failed attempt whose retry is still to be made is not finished."""
+        return self.phase.is_finished and not self.next_pending
 
     def was_unfinished_at(self, instant: datetime) -> bool:
         """Whether it stood in the way of a tick at `instant`."""
@@ -68,6 +74,7 @@ class JobState:
     ready: int = 0
     suspended: bool = False
     start_time: datetime | None = None
+    deleting: bool = False  # its pods are being ended
     end: JobEnd | None = None
     end_time: datetime | None = None
     end_reason: str = ""
@@ -84,6 +91,25 @@ class PodEnd:
     message: str  # the termination message
 
 
+class GuardState(StrEnum):
+    """Whether a guard can be taken."""
+
+    FREE = "free"  # nobody has it, or who had it has finished
+    OWN = "own"
+    HELD = "held"
+    ENDING = "ending"  # who had it is gone, but a Job of it is not yet
+
+
+@dataclass(frozen=True, slots=True)
+class GuardObserved:
+    """The Lease of a run's guard key, read afresh when the run is about to start."""
+
+    state: GuardState
+    holder: str | None = None  # name of the root run that has it
+    version: str | None = None  # of the Lease; None when there is none
+    uid: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class RunObserved:
     """A RetrainJob and its Job."""
@@ -94,3 +120,8 @@ class RunObserved:
     job: JobState | None = None
     pod: PodEnd | None = None  # read only once the Job has ended; None then means that the pod is gone
     refused: str | None = None  # why the API server refused the Job
+    guard: GuardObserved = GuardObserved(GuardState.FREE)  # read only while it has no Job
+    replaced_by: str | None = None  # run that was made to replace it
+    waits_for: str | None = None  # run that it replaces, while that has not finished
+    next_made: bool = False  # its next attempt exists
+    stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over

@@ -30,10 +30,19 @@ DEADLINE_EXCEEDED = "DeadlineExceeded"  # it took longer than activeDeadlineSeco
 JOB_DELETED = "JobDeleted"  # somebody deleted its Job before it finished
 OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed it for its memory limit
 JOB_REFUSED = "JobRefused"  # the API server refuses its Job
+PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"  # its pod did not run within pendingDeadlineSeconds
+REPLACED = "Replaced"  # a newer run was made to replace it
+
+# A run that does not start
+DUPLICATE_GUARD = "DuplicateGuard"  # Skipped: another run of the same schedule and window has not finished
+REPLACING = "Replacing"  # Pending: the run that it replaces is being ended
+GUARD_ENDING = "GuardEnding"  # Pending: the Job of a run that was deleted is not gone yet
+STOPPING = "Stopping"  # Pending or Running: it is being ended before its time
 
 # Events
 RUN_CREATED = "RunCreated"  # on the schedule: a tick made a RetrainJob
-JOB_CREATED = "JobCreated"  # on the run
+RUN_STARTED = "RunStarted"  # on the run: its pod runs
+RETRY_CREATED = "RetryCreated"  # on a failed attempt: the next one was made
 TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
 TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
 CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import datetime
 
-from retrain_operator import manifests
 from retrain_operator.api.job import Phase, Previous
 from retrain_operator.api.names import Key
 from retrain_operator.api.schedule import (
@@ -16,6 +15,8 @@ from retrain_operator.api.schedule import (
 )
 from retrain_operator.cron import Cron
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.jobs import check
+from retrain_operator.manifests.runs import tick_run
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
@@ -50,7 +51,7 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
     if ticks.start and ticks.newest is not None:
         last = counted.last_trained
         previous = Previous(run=last.run, data_version=last.data_version, config_hash=last.config_hash) if last else None
-        creates = (CreateRun(manifests.tick_run(observed.metadata, spec, ticks.newest.scheduled_time, previous)),)
+        creates = (CreateRun(tick_run(observed.metadata, spec, ticks.newest.scheduled_time, previous)),)
     # Status before pruning: a crash between them would count a run never, or make it again.
     prunes = tuple(
         DeleteRun(Key(observed.metadata.namespace, run.name), run.uid) for run in prunable(spec, observed.metadata.uid, observed.runs)
@@ -74,7 +75,7 @@ def _accepted(observed: ScheduleObserved) -> tuple[RetrainScheduleSpec, Cron]:
     if isinstance(spec, InvalidSpec):
         raise spec
     cron = Cron.parse(spec.schedule, spec.time_zone, str(metadata.key))
-    manifests.check(metadata, spec)
+    check(metadata, spec)
     refused = observed.refused
     before = find(observed.status.conditions, READY)
     # A refusal is not tried again until the spec changes, also not by the next process, which knows of it from the condition.

@@ -8,7 +8,7 @@ from itertools import groupby, islice, takewhile
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.schedule import Action, RetrainScheduleSpec, TickDecision
 from retrain_operator.cron import Cron
-from retrain_operator.manifests import tick_run_name
+from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun
 

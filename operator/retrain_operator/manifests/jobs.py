@@ -1,95 +1,44 @@
-"""The objects that the operator makes: a RetrainJob from a schedule's tick, a Job from a RetrainJob. Pure functions to JSON objects."""
+"""The Job of a run: one pod, one attempt, with everything that the trainer contract promises to the trainer."""
 
 import json
 import math
-from datetime import datetime
 from typing import Any, TypeVar
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.contract import CONFIG_DIR, CONFIG_FILE, CONTRACT, RESULT_PATH
-from retrain_operator.api.job import Previous, RetrainJobSpec, RunTemplateSpec, Trigger
-from retrain_operator.api.names import (
-    ANNOTATION_CONFIG,
-    API_VERSION,
-    LABEL_ATTEMPT,
-    LABEL_RUN,
-    LABEL_SCHEDULE,
-    LABEL_TRIGGER,
-    LABEL_WINDOW,
-    TRAINER_CONTAINER,
-)
+from retrain_operator.api.contract import CONFIG_DIR, CONFIG_FILE, CONTRACT, EXIT_CODES, RESULT_PATH
+from retrain_operator.api.job import RetrainJobSpec, RunTemplateSpec
+from retrain_operator.api.names import ANNOTATION_CONFIG, LABEL_ATTEMPT, LABEL_GUARD, LABEL_QUEUE, LABEL_RUN, TRAINER_CONTAINER
 from retrain_operator.api.schedule import RetrainScheduleSpec
 from retrain_operator.api.trainer import Trainer
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.common import Body, owner_reference, run_id, run_labels
 
-Body = dict[str, Any]
 T = TypeVar("T", dict[str, Any], list[Any])
 
 CONFIG_MAX_BYTES = 131_072  # annotations of one object share 262,144 bytes
 CONFIG_VOLUME = "retrain-config"
+_POD_FAILURE_POLICY: Body = {
+    "rules": [
+        # A drained or preempted pod is replaced within the same attempt.
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": "FailJob",
+            "onExitCodes": {
+                "containerName": TRAINER_CONTAINER,
+                "operator": "In",
+                "values": [code for code, meaning in EXIT_CODES.items() if not meaning.retryable],
+            },
+        },
+    ]
+}
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 
-def owner_reference(kind: str, metadata: ObjectMeta) -> Body:
-    """Owner reference to an object of ours, as its controller."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": kind,
-        "name": metadata.name,
-        "uid": metadata.uid,
-        "controller": True,
-        "blockOwnerDeletion": True,
-    }
-
-
-def tick_run_name(schedule_name: str, tick: datetime) -> str:
-    """Name of the run of one tick. It is the tick's lock: whoever creates it first has made the run."""
-    return f"{schedule_name}-{int(tick.timestamp()) // 60}"
-
-
-def run_id(metadata: ObjectMeta) -> str:
-    """Unique for ever, also when a name is used again, because runs/<runId>/ is never overwritten."""
-    return f"{metadata.name}-{metadata.uid[:8]}"
-
-
-def tick_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, tick: datetime, previous: Previous | None) -> Body:
-    """The RetrainJob of a schedule's tick."""
-    template = spec.job_template
-    meta = template.metadata
-    run = RetrainJobSpec(
-        **{name: getattr(template.spec, name) for name in RunTemplateSpec.model_fields},
-        schedule=metadata.name,
-        trigger=Trigger.SCHEDULE,
-        scheduled_time=tick,
-        window=spec.window,
-        previous=previous,
-    )
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "RetrainJob",
-        "metadata": {
-            "name": tick_run_name(metadata.name, tick),
-            "namespace": metadata.namespace,
-            "labels": {**(meta.labels or {} if meta else {}), **_labels(run)},
-            "annotations": dict(meta.annotations or {} if meta else {}),
-            "ownerReferences": [owner_reference("RetrainSchedule", metadata)],
-        },
-        "spec": run.to_json(),
-    }
-
-
-def _labels(spec: RetrainJobSpec) -> dict[str, str]:
-    labels = {LABEL_TRIGGER: spec.trigger.value}
-    if spec.schedule:
-        labels[LABEL_SCHEDULE] = spec.schedule
-    if spec.window:
-        labels[LABEL_WINDOW] = spec.window
-    return labels
-
-
-def job(metadata: ObjectMeta, spec: RetrainJobSpec) -> Body:
-    """The Job of a run: same name, one pod, one attempt. Raises InvalidSpec when no pod can be made of the spec."""
-    labels = _labels(spec) | {LABEL_RUN: metadata.name, LABEL_ATTEMPT: "1"}
+def job(metadata: ObjectMeta, spec: RetrainJobSpec, guard: str | None = None) -> Body:
+    """The Job of a run: same name, one pod, one attempt. `guard` is the guard's label. Raises InvalidSpec when no pod can be made of it."""
+    labels = run_labels(spec) | {LABEL_RUN: metadata.name, LABEL_ATTEMPT: str(spec.attempt)}
+    if guard is not None:
+        labels[LABEL_GUARD] = guard
     body: Body = {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -103,13 +52,15 @@ def job(metadata: ObjectMeta, spec: RetrainJobSpec) -> Body:
             "backoffLimit": 0,  # an attempt is one pod; another attempt is another RetrainJob
             "completions": 1,
             "parallelism": 1,
-            # A drained or preempted pod is replaced within the same attempt.
-            "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
+            "podFailurePolicy": _POD_FAILURE_POLICY,
             "template": _pod_template(metadata, spec, labels),
         },
     }
     if spec.active_deadline_seconds is not None:
         body["spec"]["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    if spec.queue_name is not None:
+        body["metadata"]["labels"] = labels | {LABEL_QUEUE: spec.queue_name}
+        body["spec"]["suspend"] = True  # the queue releases it; nothing here ever does
     return body
 
 
@@ -193,7 +144,7 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
     given: dict[str, str | None] = {
         "RETRAIN_CONTRACT": CONTRACT,
         "RETRAIN_RUN_ID": run_id(metadata),
-        "RETRAIN_ATTEMPT": "1",
+        "RETRAIN_ATTEMPT": str(spec.attempt),
         "RETRAIN_MODE": spec.mode.value,
         "RETRAIN_RESULT_PATH": RESULT_PATH,
         "RETRAIN_CONFIG": f"{CONFIG_DIR}/{CONFIG_FILE}" if spec.config is not None or spec.config_from else None,

@@ -1,0 +1,38 @@
+"""What all objects that we make share: owner references, labels and the run's identity."""
+
+from typing import Any
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.job import RetrainJobSpec
+from retrain_operator.api.names import API_VERSION, LABEL_ROOT, LABEL_SCHEDULE, LABEL_TRIGGER, LABEL_WINDOW
+
+Body = dict[str, Any]
+
+
+def owner_reference(kind: str, metadata: ObjectMeta) -> Body:
+    """Owner reference to an object of ours, as its controller."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": metadata.name,
+        "uid": metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def run_id(metadata: ObjectMeta) -> str:
+    """Unique for ever, also when a name is used again, because runs/<runId>/ is never overwritten."""
+    return f"{metadata.name}-{metadata.uid[:8]}"
+
+
+def run_labels(spec: RetrainJobSpec) -> dict[str, str]:
+    """Labels that tell what a run is; its Job and pod carry them too."""
+    labels = {LABEL_TRIGGER: spec.trigger.value}
+    if spec.schedule:
+        labels[LABEL_SCHEDULE] = spec.schedule
+    if spec.window:
+        labels[LABEL_WINDOW] = spec.window
+    if spec.root:
+        labels[LABEL_ROOT] = spec.root.name
+    return labels

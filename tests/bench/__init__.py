@@ -1,0 +1,1 @@
+"""Measurements on the local control plane: `python -m tests.bench [name ...]`."""

@@ -1,0 +1,91 @@
+"""Many schedules due in one minute: when each has its Job, for our operator and for the native CronJob controller."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from retrain_operator.cluster.protocol import JOBS, SCHEDULES, Body, Resource
+from tests.bench import objects
+from tests.bench.observe import observing
+from tests.bench.report import Row, percentile
+from tests.bench.stage import DEFAULTS, TUNED, WITHOUT_PODS, Stage, sleep_until, stage
+
+NAME = "burst"
+ROUNDS = 3  # the machine is shared: one burst says little
+MARGIN_S = 12.0  # from everything created to the first tick: the operator has looked at it all, and has come to rest
+DEADLINE_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """Who makes Jobs of what."""
+
+    name: str
+    resource: Resource
+    body: Callable[[str, str], Body]
+
+
+OURS = Contender("operator", SCHEDULES, objects.schedule)
+NATIVE = Contender("native", objects.CRONJOBS, objects.cron_job)
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Seconds from the tick, of each Job as it was seen, ascending; and of the last by its creationTimestamp, which has whole seconds."""
+
+    seen_s: tuple[float, ...]
+    last_created_s: float
+
+
+async def measure() -> list[Row]:
+    batches = [(contender, count) for _ in range(ROUNDS) for count in (500, 1000) for contender in (OURS, NATIVE)]
+    async with stage(WITHOUT_PODS, *TUNED) as tuned, tuned.operator() as operator:
+        await operator.until_quiet()
+        bursts = await run(tuned, batches)
+    async with stage(WITHOUT_PODS, *DEFAULTS) as untuned:
+        slow = await run(untuned, [(NATIVE, 500)])
+    by_batch = {each: [burst for batch, burst in zip(batches, bursts, strict=True) if batch == each] for each in batches}
+    rows: list[Row] = []
+    for count in (500, 1000):
+        ours, native = by_batch[OURS, count], by_batch[NATIVE, count]
+        rows += _rows(f"{count:,} due: operator", ours, goal_s=statistics.median(each.seen_s[-1] for each in native))
+        rows += _rows(f"{count:,} due: native, tuned", native)
+    return rows + _rows("500 due: native, defaults", slow)
+
+
+async def run(where: Stage, batches: Sequence[tuple[Contender, int]]) -> list[Burst]:
+    """One batch a minute, all created before the first."""
+    # Every batch is there from the start, so that each burst finds the same cluster.
+    creating_s = 0.004 * sum(count for _, count in batches)
+    first = 60 * int((time.time() + creating_s + MARGIN_S) // 60 + 1)
+    for number, (contender, count) in enumerate(batches):
+        tick = first + 60 * number
+        bodies = [contender.body(f"{contender.name}-{each}", f"{tick // 60 % 60} * * * *") for each in range(count)]
+        where.control_plane.create_namespace(f"burst-{number}")
+        await where.create(contender.resource, f"burst-{number}", bodies)
+    assert time.time() < first - MARGIN_S / 2, "creating took too long"
+    return [await _observe(where, f"burst-{number}", count, first + 60 * number) for number, (_, count) in enumerate(batches)]
+
+
+async def _observe(where: Stage, namespace: str, count: int, tick: int) -> Burst:
+    await sleep_until(tick - 3)
+    async with observing(where.cluster, JOBS, namespace) as jobs:
+        await sleep_until(tick)
+        await jobs.until(count, DEADLINE_S)
+    return Burst(tuple(sorted(at - tick for at in jobs.seen_at.values())), max(jobs.created_at.values()) - tick)
+
+
+def _rows(what: str, bursts: Sequence[Burst], goal_s: float | None = None) -> list[Row]:
+    def median(value: Callable[[Burst], float]) -> float:
+        return statistics.median(map(value, bursts))
+
+    lasts = sorted(each.seen_s[-1] for each in bursts)
+    note = f"{lasts[0]:.2f} to {lasts[-1]:.2f}; by creationTimestamp {median(lambda burst: burst.last_created_s):.0f} s"
+    goal_text = "tuned native" if goal_s is not None else ""
+    return [
+        Row(NAME, f"{what}: first Job", median(lambda burst: burst.seen_s[0]), "s"),
+        Row(NAME, f"{what}: p50", median(lambda burst: percentile(burst.seen_s, 50)), "s"),
+        Row(NAME, f"{what}: p99", median(lambda burst: percentile(burst.seen_s, 99)), "s"),
+        Row(NAME, f"{what}: last Job", median(lambda burst: burst.seen_s[-1]), "s", goal=goal_s, goal_text=goal_text, note=note),
+    ]

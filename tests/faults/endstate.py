@@ -1,0 +1,53 @@
+"""The end of a trial without what differs between any two runs: times, UIDs, versions, and the ticks in names. No I/O."""
+
+import difflib
+import json
+import re
+from typing import Any
+
+from tests.faults.history import Body, History, Life
+
+Difference = str
+RESOURCES = ("retrainschedules", "retrainjobs", "jobs", "leases")
+_SHOWN = 12  # lines of a difference
+_DROPPED = {"resourceVersion", "creationTimestamp", "managedFields", "duration", "uncountedTerminatedPods", "leaseTransitions"}
+_VARYING = (
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
+    (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
+    (re.compile(r"-\d{8}-[0-9a-f]{8}\b"), "-TICK-UID"),  # a run id
+    (re.compile(r"-[0-9a-f]{8}\b(?!-)"), "-TICK"),  # minutes since the epoch have eight digits, as a run id's part of a UID has
+    (re.compile(r"\b\d{1,2} \d{1,2} \* \* \*"), "DAILY"),
+)
+
+
+def end_state(history: History) -> list[Body]:
+    """Everything that lives, in an order that does not depend on time."""
+    bodies = [_plain(life) for resource in RESOURCES for life in history.living(resource)]
+    return sorted(bodies, key=lambda body: (body["resource"], json.dumps(body, sort_keys=True)))
+
+
+def differences(reference: list[Body], history: History) -> list[Difference]:
+    """What is not as in the reference, as one unified difference."""
+    wanted, found = _lines(reference), _lines(end_state(history))
+    lines = [line for line in difflib.unified_diff(wanted, found, "reference", "found", lineterm="", n=1) if line[0] in "+-"]
+    return ["\n    ".join(lines[: 2 + _SHOWN])] if lines else []
+
+
+def _lines(state: list[Body]) -> list[str]:
+    return json.dumps(state, indent=1, sort_keys=True).splitlines()
+
+
+def _plain(life: Life) -> Body:
+    body = life.last
+    kept = {"resource": life.resource, "metadata": body["metadata"], "spec": body.get("spec"), "status": body.get("status")}
+    text = json.dumps(_without(kept)).replace(life.namespace, "NAMESPACE")
+    for pattern, stand_in in _VARYING:
+        text = pattern.sub(stand_in, text)
+    plain: Body = json.loads(text)
+    return plain
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without(each) for name, each in value.items() if name not in _DROPPED}
+    return [_without(each) for each in value] if isinstance(value, list) else value
