@@ -39,8 +39,8 @@ def text() -> str:
         kind = definition["spec"]["names"]["kind"]
         blocks += [_kind(definition), sections.pop(f"{kind}Spec"), sections.pop(f"{kind}Status")]
     exits = [[f"`{code}`", f"`{each.reason}`", each.meaning, "yes" if each.retryable else "no"] for code, each in EXIT_CODES.items()]
-    blocks += ["## Parts", *sections.values(), "## Labels and annotations", *_constants(names, f"{names.GROUP}/")]
-    blocks += ["## Reasons", *_constants(reasons, ""), "## Exit codes of a trainer"]
+    blocks += ["## Parts", *sections.values(), "## Labels and annotations", *_constants(names, ("LABEL_", "ANNOTATION_"))]
+    blocks += ["## Reasons", *_constants(reasons, ("",)), "## Exit codes of a trainer"]
     blocks += ["A reason that the trainer gives comes first.", _table(["Exit code", "Reason", "Meaning", "Trying again may help"], exits)]
     return "\n\n".join(blocks) + "\n"
 
@@ -96,11 +96,11 @@ def _limits(node: Schema) -> str:
     return "; ".join([*limits, *(f"{node[key]} {unit}" for key, unit in sizes if key in node)])
 
 
-def _constants(module: ModuleType, prefix: str) -> Iterator[str]:
-    """Tables of a module's constants that start with `prefix`, from the comments above and beside them."""
+def _constants(module: ModuleType, prefixes: tuple[str, ...]) -> Iterator[str]:
+    """Tables of a module's constants whose names start with one of these, from the comments above and beside them."""
     for above, lines in re.findall(r"^# (.+)\n((?:[A-Z_]+ = .*\n)+)", inspect.getsource(module), re.MULTILINE):
         found = re.findall(r"^([A-Z_]+) = .*?  # (.+)$", lines, re.MULTILINE)
-        rows = [[f"`{getattr(module, name)}`", meaning] for name, meaning in found if str(getattr(module, name)).startswith(prefix)]
+        rows = [[f"`{getattr(module, name)}`", meaning] for name, meaning in found if name.startswith(prefixes)]
         yield f"**{above.rstrip('.')}**\n\n" + _table(["Name", "Meaning"], rows)
 
 

@@ -58,9 +58,14 @@ class Observer:
         return self._changed[namespace]
 
     async def _list(self, resource: str, path: str) -> str:
-        async with self._session.get(path) as response:
-            response.raise_for_status()
-            listing = await response.json()
+        while True:
+            async with self._session.get(path) as response:
+                if response.status == 429:  # the storage of a CRD that was just made is not there yet
+                    await asyncio.sleep(0.1)
+                    continue
+                response.raise_for_status()
+                listing = await response.json()
+                break
         for body in listing["items"] or ():
             self._take(resource, body, deleted=False)
         return str(listing["metadata"]["resourceVersion"])

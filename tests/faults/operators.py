@@ -17,6 +17,7 @@ class Process:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        self.was_killed = False  # by us
         self.ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         try:
@@ -29,6 +30,7 @@ class Process:
 
     def kill(self) -> None:
         """Gone when this returns, as far as its sockets matter: nothing more is sent or read."""
+        self.was_killed = True
         self._send(signal.SIGKILL)
 
     def stop(self) -> None:

@@ -19,7 +19,6 @@ LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue a
 
 # Annotations
 ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
-
 ANNOTATION_HOLDER = f"{GROUP}/holder"  # on a guard's Lease: name of the root run that holds it
 
 TRAINER_CONTAINER = "trainer"

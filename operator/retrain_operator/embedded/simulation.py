@@ -1,32 +1,47 @@
-"""What would happen with a schedule: the operator's own controller on an in-memory cluster, in virtual time, with pods that take no work.
+"""What would happen with a schedule: the operator's own controller on an in-memory cluster, in virtual time, with pods that do no work.
 
 Nothing is decided here. What happened is read from the objects: which runs were made, how their phases went, and what the schedule's
 status says about its ticks. Whatever rules there are show up by that.
 """
 
 import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
+from typing import Any
 
-from retrain_operator.api.names import Key
+from retrain_operator.api.contract import CONTRACT, Outcome
+from retrain_operator.api.job import Mode, Phase
+from retrain_operator.api.names import TRAINER_CONTAINER, Key
+from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.clock import VirtualClock, run_virtual
-from retrain_operator.cluster.protocol import CONFIG_MAPS, LEASES, RUNS, SCHEDULES, Body
+from retrain_operator.cluster.memory import MemoryCluster
+from retrain_operator.cluster.protocol import CONFIG_MAPS, LEASES, PODS, RUNS, SCHEDULES, Body
+from retrain_operator.cron import Cron
+from retrain_operator.embedded import runners
+from retrain_operator.embedded.admission import ADMISSION
+from retrain_operator.embedded.jobs import JobController
+from retrain_operator.embedded.operator import operating
 from retrain_operator.embedded.simulation_replay import Memory, Moment, Names
-from retrain_operator.embedded.simulation_story import Entry, Story
+from retrain_operator.embedded.simulation_story import Entry, Story, What
+from retrain_operator.embedded.simulation_watcher import Watcher
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.reconcile.controller import Controller
 
-_KEPT = (SCHEDULES, RUNS, LEASES, CONFIG_MAPS)  # owners first; Jobs and pods of finished runs do not matter any more
-_NEVER_S = 1e10  # nothing is lost here that a resync would have to find
-_AWAKE_S = 61.0  # the agenda notices within a minute that the clock was set
 _A_SECOND = timedelta(seconds=1)
-_NO_DRIFT = "policy"
+_AWAKE = timedelta(seconds=61)  # the agenda notices within a minute that the clock was set
+_MEMORY_MARGIN_S = 7200  # beyond the longest span that the spec names
+_KEPT = {each.kind: each for each in (SCHEDULES, RUNS, LEASES, CONFIG_MAPS)}  # owners first; of finished runs, Jobs and pods do not matter
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What to simulate. Times are aware, `start` and `end` whole minutes.
+    """What to simulate. Times are aware, in UTC; `start` and `end` are whole minutes.
 
-    down: when the operator does not run, each (from, to). replay: whether what was met before may be taken from memory.
+    down: when the operator does not run, each (from, to), apart from each other. replay: whether what was met before is taken from memory.
     """
 
     schedule: Body
@@ -41,16 +56,17 @@ class Question:
 
 def simulate(question: Question) -> Story:
     """What would happen in [start, end). Raises Rejected and InvalidSpec, with messages that say what to do."""
-    # Created a second early, so that a tick at the very start counts.
+    # The schedule is created a second early, so that a tick at the very start counts.
     return run_virtual(lambda clock: _Simulation(question, clock).story(), question.start - _A_SECOND)
 
 
 class _JumpingClock:
-    """A virtual clock that can be set forward or back."""
+    """A virtual clock that can be set."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self._ahead = timedelta(0)
+        self.settle = clock.settle
 
     def now(self) -> datetime:
         return self._clock.now() + self._ahead
@@ -61,31 +77,200 @@ class _JumpingClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-    async def settle(self) -> None:
-        await self._clock.settle()
+    async def sleep_until(self, instant: datetime) -> None:
+        await asyncio.sleep(max(0.0, (instant - self.now()).total_seconds()))
 
     def set(self, instant: datetime) -> None:
         self._ahead += instant - self.now()
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    cluster: MemoryCluster
+    watcher: Watcher
+
+    def is_quiet(self) -> bool:
+        """Nothing runs, or is about to."""
+        return all(
+            Phase(run["status"]["phase"]).is_finished and "deletionTimestamp" not in run["metadata"]
+            for run in self.cluster.store.list(RUNS).items
+        ) and all(pod["status"]["phase"] in ("Succeeded", "Failed") for pod in self.cluster.store.list(PODS).items)
+
+    def objects(self) -> list[Body]:
+        return [body for resource in _KEPT.values() for body in self.cluster.store.list(resource).items]
+
+
+class _Chance:
+    """Which runs fail: drawn in advance, so that one can look ahead."""
+
+    def __init__(self, rate: float, seed: int) -> None:
+        self._rate = rate
+        self._random = Random(seed)
+        self._drawn: list[bool] = []
+        self.used = 0
+
+    def next(self) -> bool:
+        self.used += 1
+        return self.between(self.used - 1, self.used)[0]
+
+    def ahead(self, count: int) -> Sequence[bool]:
+        return self.between(self.used, self.used + count)
+
+    def between(self, first: int, last: int) -> Sequence[bool]:
+        while len(self._drawn) < last:
+            self._drawn.append(self._random.random() < self._rate)
+        return self._drawn[first:last]
 
 
 class _Simulation:
     def __init__(self, question: Question, clock: VirtualClock) -> None:
         self._question = question
         self._clock = _JumpingClock(clock)
-        metadata = question.schedule["metadata"]
-        self._key = Key(metadata.get("namespace") or "default", metadata["name"])
-        self._random = Random(question.seed)
-        self._failures: list[bool] = []  # of the coming runs, as far as they are drawn
-        self._edges = sorted({edge for interval in question.down for edge in interval if edge < question.end} | {question.end})
+        self._end = question.end - _A_SECOND  # the last moment that is looked at: a tick at the end does not count
+        self._chance = _Chance(question.fail_rate, question.seed)
         self._entries: list[Entry] = []
 
     async def story(self) -> Story:
-        question = self._question
-        bodies: list[Body] | None = None
-        moment: Moment | None = None
+        question, metadata = self._question, self._question.schedule["metadata"]
+        key = Key(metadata.get("namespace") or "default", metadata["name"])
+        admitted = ADMISSION[SCHEDULES](question.schedule, None)
+        spec = RetrainScheduleSpec.model_validate(admitted["spec"])
+        cron = Cron.parse(spec.schedule, spec.time_zone, str(key))
+        self._ticks = list(cron.ticks_backward(self._end, question.start - _A_SECOND))[::-1]
+        self._names = Names(key.name)
+        self._remembers_s = _longest_s(admitted["spec"]) + question.runs_take_s + _MEMORY_MARGIN_S
+        beyond = cron.next_tick(self._end)
+        self._memory = Memory(self._names, [int(tick.timestamp()) for tick in (*self._ticks, *([beyond] if beyond else []))])
+        await self._live(key)
+        return Story(key.name, cron, question.start, question.end, tuple(self._ticks), tuple(self._entries))
+
+    async def _live(self, key: Key) -> None:
+        spans = iter(self._spans())
+        moment, until, is_up = None, *next(spans)
         while True:
             async with self._world(moment) as world:
-                if moment is None:
-                    spec, cron, ticks = await self._accepted(world)
-                    memory = Memory(Names(self._key.name), [int(tick.timestamp()) for tick in ticks])
-        raise NotImplementedError
+                moment = None
+                while moment is None:
+                    if is_up:
+                        async with operating(world.cluster, self._clock) as controller:
+                            moment = await self._operate(world, controller, until)
+                    else:
+                        await self._clock.sleep_until(until)
+                    if moment is None:
+                        if (after := next(spans, None)) is None:
+                            await self._last_look(world, key, is_up)
+                            return
+                        until, is_up = after
+                        self._entries.append(Entry(self._clock.now(), What.UP if is_up else What.DOWN))
+            # Never before anything in the world that goes on: its objects have times.
+            self._clock.set(moment.due - min(_A_SECOND, timedelta(seconds=moment.settled_s)))
+
+    async def _operate(self, world: _World, controller: Controller, until: datetime) -> Moment | None:
+        """With the operator at work until `until`. Or a quiet moment, to which memory led, from which to go on in a new world."""
+        met: Moment | None = None
+        used = told = 0
+        while self._clock.now() < until:
+            await self._clock.settle()
+            world.watcher.changed.clear()
+            if not world.is_quiet():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout((until - self._clock.now()).total_seconds()):
+                        await world.watcher.changed.wait()
+                continue
+            due = _next_due(controller)
+            if due is None or due >= until:
+                await self._jump(until)
+                return None
+            if self._question.replay and due > self._clock.now():
+                settled_s = int((due - self._clock.now()).total_seconds())
+                moment = self._names.moment(world.objects(), due, settled_s, self._remembers_s)
+                if met is not None:
+                    self._memory.learn(met, moment, self._entries[told:], self._chance.between(used, self._chance.used))
+                if (later := self._recalled(moment, until)) is not moment:
+                    return later
+                met, used, told = moment, self._chance.used, len(self._entries)
+            await self._jump(due)
+        return None
+
+    def _recalled(self, moment: Moment, until: datetime) -> Moment:
+        """As far as memory goes."""
+        while (recalled := self._memory.recall(moment, until, self._chance.ahead)) is not None:
+            moment, entries, used = recalled
+            self._entries += entries
+            self._chance.used += used
+        return moment
+
+    async def _jump(self, instant: datetime) -> None:
+        """To an instant before which nothing is due."""
+        if instant - self._clock.now() > 2 * _AWAKE:
+            self._clock.set(instant - _AWAKE)
+        await self._clock.sleep_until(instant)
+
+    async def _last_look(self, world: _World, key: Key, is_up: bool) -> None:
+        """Ticks of a suspension are told of when somebody looks. Raises InvalidSpec when the operator does not accept the schedule."""
+        if is_up:
+            async with operating(world.cluster, self._clock):
+                await self._clock.settle()
+        stored = world.cluster.store.get(SCHEDULES, key)
+        assert stored is not None
+        for each in RetrainScheduleStatus.model_validate(stored["status"]).conditions:
+            if (each.type, each.status) == ("Ready", "False"):
+                raise InvalidSpec(each.message, reason=each.reason)
+
+    def _spans(self) -> Iterator[tuple[datetime, bool]]:
+        """(until, whether the operator runs), in order."""
+        for down, up in sorted(self._question.down):
+            if down >= self._end:
+                break
+            yield down, True
+            yield min(up, self._end), False
+            if up >= self._end:
+                return
+        yield self._end, True
+
+    @contextlib.asynccontextmanager
+    async def _world(self, moment: Moment | None) -> AsyncIterator[_World]:
+        cluster = MemoryCluster(self._clock.now, admission=ADMISSION, isolate=False, history_size=64)
+        if moment is None:
+            schedule = self._question.schedule
+            await cluster.create(SCHEDULES, schedule["metadata"].get("namespace") or "default", schedule)
+        else:
+            for body in self._names.bodies(moment):
+                resource, metadata = _KEPT[body["kind"]], body["metadata"]
+                cluster.store.create(resource, metadata["namespace"], body)
+                cluster.store.overwrite(resource, Key(metadata["namespace"], metadata["name"]), body)
+        watcher = Watcher(cluster.store, self._clock.now, self._ticks, self._entries.append)
+        async with JobController(cluster, runners.ScriptedPods(self._outcome, self._clock), self._clock):
+            yield _World(cluster, watcher)
+
+    def _outcome(self, pod: Body) -> runners.Outcome:
+        takes_s = float(self._question.runs_take_s)
+        if self._chance.next():
+            return runners.Outcome(takes_s, exit_code=1)
+        return runners.Outcome(takes_s, message=_answer(pod))
+
+
+def _next_due(controller: Controller) -> datetime | None:
+    # The agenda has no question for it, because nobody but a simulator may set the clock.
+    return min(controller._agenda._due.values(), default=None)
+
+
+def _answer(pod: Body) -> str:
+    """A trainer's answer, good by the contract."""
+    container = next(each for each in pod["spec"]["containers"] if each["name"] == TRAINER_CONTAINER)
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    mode = environment["RETRAIN_MODE"]
+    result: dict[str, Any] = {"schema": CONTRACT, "runId": environment["RETRAIN_RUN_ID"], "mode": mode}
+    if mode == Mode.SIMULATE:
+        return json.dumps(result | {"outcome": Outcome.SIMULATED})
+    return json.dumps(result | {"outcome": Outcome.TRAINED, "artifact": {"uri": "simulated:", "sha256": "0" * 64}})
+
+
+def _longest_s(spec: Any) -> int:
+    """The longest span of time that a spec names: fields whose name ends in Seconds."""
+    if isinstance(spec, list):
+        return max(map(_longest_s, spec), default=0)
+    if not isinstance(spec, dict):
+        return 0
+    named = [int(value) for name, value in spec.items() if name.endswith("Seconds") and isinstance(value, int | float)]
+    return max([*named, *map(_longest_s, spec.values())], default=0)

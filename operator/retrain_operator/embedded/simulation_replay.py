@@ -12,7 +12,7 @@ Times longer ago than `remembers_s` count by their order alone, or no world woul
 import json
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -125,13 +125,13 @@ class Memory:
         )
         self._passages.setdefault(start.template, []).append(passage)
 
-    def recall(self, moment: Moment, until: datetime, failures: Sequence[bool]) -> tuple[Moment, list[Entry], int] | None:
-        """The next quiet moment before `until`, what happened before it, and how many of `failures` it took."""
+    def recall(self, moment: Moment, until: datetime, failures: Callable[[int], Sequence[bool]]) -> tuple[Moment, list[Entry], int] | None:
+        """The next quiet moment before `until`, what happened before it, and how many of the coming `failures` it took."""
         base = int(moment.due.timestamp())
         for passage in self._passages.get(moment.template, ()):
             due = moment.due + timedelta(seconds=passage.due_s)
             used = len(passage.failures)
-            if due < until and tuple(failures[:used]) == passage.failures and self._ticks_after(base, passage.due_s) == passage.ticks_s:
+            if due < until and tuple(failures(used)) == passage.failures and self._ticks_after(base, passage.due_s) == passage.ticks_s:
                 old = tuple(moment.old[value] if is_known else base + value for is_known, value in passage.old)
                 entries = [self._names.shifted(entry, moment.due - passage.due) for entry in passage.entries]
                 return Moment(passage.template, old, due, passage.settled_s), entries, used

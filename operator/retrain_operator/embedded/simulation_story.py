@@ -23,6 +23,7 @@ class What(StrEnum):
     SKIPPED = "run skipped"
     DELETED = "run deleted"  # before it finished, as by concurrencyPolicy Replace
     RETRIED = "run retried"
+    CREATED = "run created"  # by something else than a tick or a retry
     TICK_SKIPPED = "tick skipped"
     WAITS = "tick waits"
     DECIDED = "tick decided"  # anything else that became of a tick, as by dryRun

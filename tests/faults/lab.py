@@ -1,0 +1,75 @@
+"""What all trials share: the control plane, the observer, the zygote, and the operator's own rights."""
+
+import asyncio
+import contextlib
+import secrets
+import ssl
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from retrain_operator.api.names import Key
+from retrain_operator.cluster.credentials import load_credentials
+from retrain_operator.cluster.kube import KubeCluster
+from retrain_operator.cluster.protocol import Body, Cluster, Resource
+from tests.cluster.controlplane import ControlPlane
+from tests.faults.gate import Upstream
+from tests.faults.observer import Observer
+from tests.faults.operators import Zygote
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Everything that a trial needs."""
+
+    control_plane: ControlPlane
+    admin: Cluster
+    observer: Observer
+    zygote: Zygote
+    upstream: Upstream
+    credentials: dict[str, Any]  # the kubeconfig of the operator's service account
+    folder: Path
+
+    async def namespace(self) -> str:
+        """A fresh one, ready for pods."""
+        name = f"fault-{secrets.token_hex(4)}"
+        await asyncio.to_thread(self.control_plane.create_namespace, name)
+        return name
+
+    async def drop(self, namespace: str) -> None:
+        """Begin to delete it."""
+        await asyncio.to_thread(self.control_plane.request, "DELETE", f"/api/v1/namespaces/{namespace}")
+
+    async def edit(self, resource: Resource, key: Key, patch: Body) -> None:
+        """JSON merge patch as admin."""
+        path = f"/apis/{resource.group}/{resource.version}/namespaces/{key.namespace}/{resource.plural}/{key.name}"
+        await asyncio.to_thread(self.control_plane.request, "PATCH", path, patch)
+
+    def kubeconfig(self, name: str, server: str) -> Path:
+        """The operator's own credentials for a gate."""
+        content = self.credentials | {"clusters": [{"name": "local", "cluster": {"server": server}}]}
+        path = self.folder / f"{name}.kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+
+@contextlib.asynccontextmanager
+async def laboratory(control_plane: ControlPlane, kubeconfig: Path) -> AsyncIterator[Lab]:
+    """`kubeconfig`: of the operator's service account (`install`). Logs of the operators are kept until the end."""
+    tls = ssl.create_default_context(cafile=control_plane.ca)
+    admin_tls = ssl.create_default_context(cafile=control_plane.ca)
+    admin_tls.load_cert_chain(control_plane.admin.certificate, control_plane.admin.key)
+    with tempfile.TemporaryDirectory(prefix="retrain-faults-") as folder:
+        async with (
+            KubeCluster(load_credentials(kubeconfig=str(control_plane.kubeconfig))) as admin,
+            Observer(control_plane.server, admin_tls) as observer,
+            Upstream(control_plane.server, tls) as upstream,
+            Zygote() as zygote,
+        ):
+            credentials = yaml.safe_load(kubeconfig.read_text())
+            yield Lab(control_plane, admin, observer, zygote, upstream, credentials, Path(folder))

@@ -1,0 +1,79 @@
+"""What happens in a trial. Each is a function of a few steps that says no more than what a person does and when.
+
+The end it must come to is that of a run of the same scenario without faults. To add one, write its function with `@scenario`.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from tests.faults.history import History
+from tests.faults.stage import REFUSED, TRAINED, Stage, pod
+
+Scenario = Callable[[Stage], Awaitable[None]]
+SCENARIOS: dict[str, Scenario] = {}
+
+SHORT = pod("fake/succeed:300ms", TRAINED)
+LONG = pod("fake/succeed:3s", TRAINED)
+
+
+def scenario(act: Scenario) -> Scenario:
+    """Take it into the campaign. Its name is the function's."""
+    SCENARIOS[getattr(act, "__name__").replace("_", " ")] = act  # noqa: B009  # mypy does not know the name of a Callable
+    return act
+
+
+@scenario
+async def scheduled_run(stage: Stage) -> None:
+    await stage.schedule(SHORT, due=3)
+    stage.start()
+
+
+@scenario
+async def failing_run(stage: Stage) -> None:
+    await stage.schedule(pod("fake/exit-4:300ms", REFUSED))
+    stage.start()
+
+
+@scenario
+async def pruned_run(stage: Stage) -> None:
+    await stage.schedule(SHORT, successfulJobsHistoryLimit=0)
+    stage.start()
+    await stage.until(lambda history: bool(history.of("retrainjobs")) and not any(history.living("retrainjobs")))
+
+
+@scenario
+async def tick_waits_for_a_run(stage: Stage) -> None:
+    await stage.schedule(SHORT)
+    await stage.run_by_hand("by-hand", LONG)
+    stage.start()
+    await stage.until(waits)
+
+
+@scenario
+async def suspend_while_a_tick_waits(stage: Stage) -> None:
+    await stage.schedule(SHORT)
+    await stage.run_by_hand("by-hand", LONG)
+    stage.start()
+    await stage.until(waits)
+    await stage.edit_schedule({"spec": {"suspend": True}})
+
+
+@scenario
+async def delete_during_a_run(stage: Stage) -> None:
+    await stage.schedule(LONG)
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.delete_schedule()
+
+
+@scenario
+async def job_deleted_during_a_run(stage: Stage) -> None:
+    await stage.schedule(LONG)
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.delete_job()
+
+
+def waits(history: History) -> bool:
+    """A tick was told to wait, whatever became of it since."""
+    versions = [version.body for schedule in history.of("retrainschedules") for version in schedule.versions]
+    return any((body.get("status") or {}).get("lastDecision", {}).get("action") == "Wait" for body in versions)

@@ -1,0 +1,97 @@
+"""What a scenario may do: a person's writes, straight to the API server, and waiting for what the observer sees."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from retrain_operator.api.base import format_time
+from retrain_operator.api.names import Key
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from tests.faults.history import History, Life
+from tests.faults.observer import Observer
+
+STEP_S = 60.0
+NAME = "churn"
+_ANSWER = {"schema": "retrain/v1", "runId": "$(RETRAIN_RUN_ID)", "attempt": 1, "mode": "Execute"}
+TRAINED = _ANSWER | {
+    "outcome": "trained",
+    "metrics": {"accuracy": 0.9},
+    "data": {"version": "v1", "rows": 10},
+    "config": {"hash": "c1"},
+    "artifact": {"uri": "file:///nowhere", "sha256": "0" * 64},
+}
+REFUSED = _ANSWER | {"outcome": "failed", "error": {"reason": "TooLittleData", "message": "3 rows", "retryable": False}}
+
+
+class Stage:
+    """One namespace with the scenario's objects. `start` starts the operator, or both."""
+
+    def __init__(self, admin: Cluster, namespace: str, observer: Observer, start: Callable[[], None], edit: Callable[..., Any]) -> None:
+        self.namespace = namespace
+        self.start = start
+        self.floors: dict[str, datetime] = {}
+        self._admin, self._observer, self._edit = admin, observer, edit
+
+    @property
+    def history(self) -> History:
+        return self._observer.history(self.namespace)
+
+    async def schedule(self, trainer: Body, *, due: int = 1, run: Body | None = None, **spec: Any) -> None:
+        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago."""
+        newest = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
+        template = {"spec": {"trainer": trainer, **(run or {})}}
+        body = {"spec": {"schedule": f"{newest.minute} {newest.hour} * * *", "jobTemplate": template, **spec}}
+        made = await self._create(SCHEDULES, NAME, body)
+        self.floors[NAME] = newest - timedelta(days=due - 1, minutes=1)
+        answer = await self._admin.patch_status(
+            SCHEDULES,
+            Key(self.namespace, NAME),
+            {"decidedThrough": format_time(self.floors[NAME])},
+            resource_version=made["metadata"]["resourceVersion"],
+        )
+        assert isinstance(answer, dict)
+        await self.until(lambda history: bool(history.of("retrainschedules")[0].status.get("decidedThrough")))
+
+    async def run_by_hand(self, name: str, trainer: Body, **spec: Any) -> None:
+        """A RetrainJob that a person makes for the schedule."""
+        await self._create(RUNS, name, {"spec": {"schedule": NAME, "trainer": trainer, **spec}})
+        await self.until(lambda history: bool(history.of("retrainjobs")))
+
+    async def edit_schedule(self, patch: Body) -> None:
+        """A JSON merge patch, as kubectl or Git would."""
+        await self._edit(SCHEDULES, Key(self.namespace, NAME), patch)
+
+    async def delete_schedule(self) -> None:
+        await self._delete(SCHEDULES, next(self.history.living("retrainschedules")))
+
+    async def delete_job(self) -> None:
+        await self._delete(JOBS, next(self.history.living("jobs")))
+
+    async def until_a_pod_runs(self) -> None:
+        await self.until(lambda history: any(pod.status.get("phase") == "Running" for pod in history.living("pods")))
+
+    async def until(self, holds: Callable[[History], bool]) -> None:
+        """Return when the history is so. Raises TimeoutError."""
+        changed = self._observer.changed(self.namespace)
+        async with asyncio.timeout(STEP_S):
+            while not holds(self.history):
+                changed.clear()
+                await changed.wait()
+
+    async def _create(self, resource: Resource, name: str, body: Body) -> Body:
+        head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}}
+        answer = await self._admin.create(resource, self.namespace, head | body)
+        assert not isinstance(answer, AlreadyExists)
+        return answer
+
+    async def _delete(self, resource: Resource, life: Life) -> None:
+        await self._admin.delete(resource, Key(self.namespace, life.name), uid=life.uid)
+        await self.until(lambda history: history.lives[life.uid].is_gone)
+
+
+def pod(image: str, answer: Body | None = None) -> Body:
+    """A trainer that only pretends: `pod("fake/succeed:1s", TRAINED)`."""
+    environment = [] if answer is None else [{"name": "FAKE_MESSAGE", "value": json.dumps(answer)}]
+    return {"image": image, "env": environment}
