@@ -51,12 +51,13 @@ class Runtime:
     async def run(self) -> None:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.controller.run(), name="controller")
             tasks.create_task(self._lead(), name="leadership")
             if self._elector is not None:
                 tasks.create_task(self._elector.run(), name="elector")
             else:
                 self._leads.set()
+            # Here, not as a task: its writers must have ended before the elector is cancelled and gives the lease away.
+            await self.controller.run()
 
     def _stop_leading(self) -> None:
         self._leads.clear()

@@ -14,6 +14,7 @@ _DROPPED = {"resourceVersion", "creationTimestamp", "managedFields", "duration",
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
+    (re.compile(r"\b[0-9a-f]{16}\b"), "HASH"),  # of a guard's key
     (re.compile(r"-\d{8}-[0-9a-f]{8}\b"), "-TICK-UID"),  # a run id
     (re.compile(r"-[0-9a-f]{8}\b(?!-)"), "-TICK"),  # minutes since the epoch have eight digits, as a run id's part of a UID has
     (re.compile(r"\b\d{1,2} \d{1,2} \* \* \*"), "DAILY"),

@@ -15,11 +15,14 @@ import yaml
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.credentials import load_credentials
 from retrain_operator.cluster.kube import KubeCluster
-from retrain_operator.cluster.protocol import Body, Cluster, Resource
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
 from tests.cluster.controlplane import ControlPlane
 from tests.faults.gate import Upstream
 from tests.faults.observer import Observer
 from tests.faults.operators import Zygote
+
+
+_PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +74,33 @@ async def laboratory(control_plane: ControlPlane, kubeconfig: Path) -> AsyncIter
             Upstream(control_plane.server, tls) as upstream,
             Zygote() as zygote,
         ):
+            await _until_collected(admin, control_plane)
             credentials = yaml.safe_load(kubeconfig.read_text())
             yield Lab(control_plane, admin, observer, zygote, upstream, credentials, Path(folder))
+
+
+async def _until_collected(admin: Cluster, control_plane: ControlPlane) -> None:
+    """Return when the garbage collector knows the CRDs: it looks for new ones every half minute, and until then deletes nothing of them."""
+    namespace = f"fault-{secrets.token_hex(4)}"
+    await asyncio.to_thread(control_plane.create_namespace, namespace)
+    template = {"trainer": {"image": "none"}}
+    schedule = await _create(admin, SCHEDULES, namespace, {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": template}}, None)
+    run = await _create(admin, RUNS, namespace, template | {"suspend": True}, schedule)
+    pod = {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}
+    await _create(admin, JOBS, namespace, {"suspend": True, "template": {"spec": pod}}, run)
+    await admin.delete(SCHEDULES, Key(namespace, _PROBE), uid=schedule["metadata"]["uid"])
+    for resource in (RUNS, JOBS):
+        path = f"/apis/{resource.group}/{resource.version}/namespaces/{namespace}/{resource.plural}"
+        await asyncio.to_thread(control_plane.wait_until_gone, path, _PROBE)
+    await asyncio.to_thread(control_plane.request, "DELETE", f"/api/v1/namespaces/{namespace}")
+
+
+async def _create(admin: Cluster, resource: Resource, namespace: str, spec: Body, owner: Body | None) -> Body:
+    metadata: Body = {"name": _PROBE}
+    if owner is not None:
+        reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": _PROBE, "uid": owner["metadata"]["uid"]}
+        metadata["ownerReferences"] = [reference | {"controller": True}]
+    body = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
+    answer = await admin.create(resource, namespace, body)
+    assert not isinstance(answer, AlreadyExists)
+    return answer

@@ -13,6 +13,7 @@ from tests.faults.truth import lagging
 FINISHED = ("Completed", "Failed", "Skipped")
 KNOWABLE_S = 1.5  # after this the operator knows of an edit, when nothing is wrong with its watch
 UNDECIDED_S = 5.0  # a tick this young may still be on its way
+AUTOMATIC = ("Schedule", "Drift")  # a trigger by hand works under suspend, and what runs is retried
 EXCLUSIVE = ("Forbid", "Replace", "Queue")
 LABEL_GUARD = "retrain.dev/guard"
 
@@ -103,14 +104,14 @@ def nothing_starts_against_the_users_will(evidence: Evidence) -> Iterator[str]:
     history = evidence.history
     for run in history.of("retrainjobs"):
         schedule = history.lives.get(run.owner.get("uid", ""))
-        if schedule is None or run.spec.get("trigger") == "Manual":
+        if schedule is None:
             continue
-        since = _since(schedule, run.created, lambda each: each.deleted or bool(each.body["spec"].get("suspend")))
+        since = _since(schedule, run.created, _forbids_automatic if run.spec.get("trigger") in AUTOMATIC else _is_deleted)
         if since is not None and run.created.at - max(since, evidence.last_fault_at) > KNOWABLE_S:
             yield f"{run.name} was made {run.created.at - since:.1f} s after its schedule was suspended or deleted"
     for job in history.of("jobs"):
         owner = history.lives.get(job.owner.get("uid", ""))
-        since = _since(owner, job.created, lambda each: each.deleted) if owner else None
+        since = _since(owner, job.created, _is_deleted) if owner else None
         if since is not None and job.created.at - max(since, evidence.last_fault_at) > KNOWABLE_S:
             yield f"Job {job.name} was made {job.created.at - since:.1f} s after its run was deleted"
 
@@ -189,6 +190,14 @@ def _since(life: Life, moment: Version, holds: Callable[[Version], bool]) -> flo
             break
         since = (version.at if since is None else since) if holds(version) else None
     return since
+
+
+def _is_deleted(version: Version) -> bool:
+    return version.deleted
+
+
+def _forbids_automatic(version: Version) -> bool:
+    return version.deleted or bool(version.body["spec"].get("suspend"))
 
 
 def _runs_of(history: History, schedule: Life) -> list[Life]:

@@ -90,6 +90,7 @@ PodTemplate = Annotated[
 _TEMPLATE_EXCLUDES = (
     "image", "imagePullPolicy", "imagePullSecrets", "command", "args", "env", "envFrom", "resources", "volumes", "volumeMounts",
     "serviceAccountName", "automountServiceAccountToken", "nodeSelector", "tolerations", "affinity", "priorityClassName",
+    "securityContext",
 )  # fmt: skip
 
 
@@ -132,6 +133,10 @@ class Trainer(SpecModel):
     tolerations: list[Opaque] | None = Field(None, max_length=32, description="As in a pod.")
     affinity: Opaque | None = Field(None, description="As in a pod.")
     priority_class_name: str | None = Field(None, max_length=253, description="As in a pod.")
+    security_context: Opaque | None = Field(
+        None,
+        description="Pod security context, over the restricted default; e.g. fsGroup, so that a non-root trainer may write to a volume.",
+    )
     pod_template: PodTemplate | None = Field(
         None,
         description="A whole pod template (metadata and spec) with a container named 'trainer', instead of the other fields.",
@@ -188,6 +193,6 @@ class Output(SpecModel):
 
     uri: str = Field(
         min_length=1,
-        max_length=2048,
+        max_length=1024,  # the artifact's URI must fit into the trainer's answer of 3,072 bytes
         description="A folder for artifacts; each run writes runs/<runId>/ below it and never overwrites.",
     )

@@ -116,7 +116,7 @@ def _restricted_template(trainer: Trainer) -> Body:
     }
     pod: Body = {
         "containers": [container],
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **given.get("securityContext", {})},
         "automountServiceAccountToken": bool(trainer.automount_service_account_token),
         "enableServiceLinks": False,
     }
