@@ -26,4 +26,6 @@ def configure(log_format: str, level: str) -> None:
     plain = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S")
     handler.setFormatter(JsonFormatter() if log_format == "json" else plain)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("kopf").setLevel(logging.WARNING)  # its lines tell of its own machinery, not of what happened
+    # Its lines tell of its own machinery, not of what happened; an attempt that it repeats is no error.
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("kopf._cogs.clients").setLevel(logging.CRITICAL)

@@ -73,6 +73,22 @@ async def job_deleted_during_a_run(stage: Stage) -> None:
     await stage.delete_job()
 
 
+@scenario
+async def retried_run(stage: Stage) -> None:
+    await stage.schedule(pod("fake/exit-1:300ms"), run={"retry": {"limit": 1, "baseSeconds": 1}})
+    stage.start()
+    await stage.until(lambda history: len(history.of("jobs")) > 1)
+
+
+@scenario
+async def second_run_by_hand(stage: Stage) -> None:
+    await stage.schedule(SHORT, suspend=True)
+    await stage.run_by_hand("first", LONG)
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.run_by_hand("second", SHORT)
+
+
 def waits(history: History) -> bool:
     """A tick was told to wait, whatever became of it since."""
     versions = [version.body for schedule in history.of("retrainschedules") for version in schedule.versions]

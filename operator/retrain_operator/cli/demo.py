@@ -91,18 +91,21 @@ async def _demo(schedule: Body, output: Path) -> int:
 async def _first_finished(cluster: MemoryCluster, screen: "_Screen") -> Body:
     while True:
         schedules, runs = (await cluster.list(SCHEDULES, None)).items, (await cluster.list(RUNS, None)).items
-        screen.show([*_schedules(schedules), "", *(_runs(runs) if runs else [_countdown(schedules)])])
+        if runs or _next(schedules):
+            screen.show([*_schedules(schedules), "", *(_runs(runs) if runs else [_countdown(schedules)])])
         finished = [each for each in runs if Phase(each["status"]["phase"]).is_finished]
         if finished:
             return finished[0]
         await asyncio.sleep(_REFRESH_S)
 
 
+def _next(schedules: Sequence[Body]) -> str | None:
+    due: str | None = schedules[0]["status"].get("nextScheduleTime") if schedules else None
+    return due
+
+
 def _countdown(schedules: Sequence[Body]) -> str:
-    due = schedules[0].get("status", {}).get("nextScheduleTime") if schedules else None
-    if due is None:
-        return "…"
-    left = (datetime.fromisoformat(due) - datetime.now(UTC)).total_seconds()
+    left = (datetime.fromisoformat(_next(schedules) or "") - datetime.now(UTC)).total_seconds()
     return f"the tick is due in {max(0, round(left))} s"
 
 

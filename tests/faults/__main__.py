@@ -1,0 +1,62 @@
+"""`python -m tests.faults`: every fault, and a table. Exit code 1 when a rule was broken."""
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+from tests.cluster.binaries import find_or_build, say_to_stderr
+from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import install
+from tests.cluster.node import NodeThread
+from tests.faults import plans
+from tests.faults.campaign import AT_ONCE, failures, find_references, run_cases, table
+from tests.faults.lab import laboratory
+from tests.faults.trial import QUIET_S, Outcome
+
+QUIET_FULL_S = 10.0
+
+
+async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argparse.Namespace) -> int:
+    """Exit code."""
+    started = time.monotonic()
+    async with laboratory(control_plane, kubeconfig) as lab:
+        references = await find_references(lab)
+        if options.writes:
+            for name, reference in references.items():
+                print(f"{name} ({reference.seconds:.1f} s): events {reference.events}")
+                print(*(f"  {write.verb} {write.resource}: {write}" for write in reference.writes), sep="\n")
+            return 0
+        cases = plans.sample(references) if options.sample else plans.everything(references)
+        cases = [case for case in cases if options.only in str(case)][:: options.every]
+        print(f"{len(cases)} cases of {len(references)} scenarios, {options.at_once} at once")
+
+        def tell(outcome: Outcome) -> None:
+            if options.verbose or outcome.violations:
+                print(f"{'VIOLATED' if outcome.violations else 'ok':9}{outcome.case} ({outcome.seconds:.0f} s)", flush=True)
+
+        quiet_s = QUIET_S if options.sample else QUIET_FULL_S
+        outcomes = await run_cases(lab, cases, references, at_once=options.at_once, quiet_s=options.quiet or quiet_s, on_outcome=tell)
+    print(failures(outcomes))
+    print(table(outcomes))
+    print(f"{time.monotonic() - started:.0f} s")
+    return 1 if any(outcome.violations for outcome in outcomes) else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--sample", action="store_true", help="what `make test` runs")
+    parser.add_argument("--writes", action="store_true", help="only tell what the scenarios write")
+    parser.add_argument("--only", default="", help="cases whose text has this in it")
+    parser.add_argument("--every", type=int, default=1, help="each n-th case only")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="trials at the same time")
+    parser.add_argument("--quiet", type=float, default=0.0, help="seconds without a write at the end of a trial")
+    parser.add_argument("--verbose", action="store_true", help="a line for each trial")
+    options = parser.parse_args()
+    with ControlPlane(find_or_build(say_to_stderr)) as control_plane, NodeThread(control_plane) as node:
+        return asyncio.run(campaign(control_plane, install(control_plane, node), options))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Which cases to try, from what the scenarios write and hear without faults."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
+
+from tests.faults.kinds import CRASHES, ELECTION_FAULTS, RESOURCES, AtEvent, AtWrite, EventFault, WriteFault
+from tests.faults.trial import Case, Outcome
+from tests.faults.writes import Write
+
+EVENTS_MAX = 3  # of each watch; later ones are like these
+LONG_OUTAGE_S = 90.0
+_SINGLE = tuple(kind for kind in WriteFault if kind not in ELECTION_FAULTS)
+_FOR_EVENTS = (*CRASHES, WriteFault.LOST, WriteFault.ERROR)  # an event may be lost; it must only be in nobody's way
+_IN_ALL = ("scheduled run",)  # the scenario that the sample tries with every crash
+
+References = Mapping[str, Outcome]
+
+
+def everything(references: References) -> list[Case]:
+    """Every fault at every write and at the first events of every watch; two replicas; a stopped leader; a long outage."""
+    cases: list[Case] = []
+    for scenario, reference in references.items():
+        for write in reference.writes:
+            kinds = _FOR_EVENTS if write.is_event else _SINGLE
+            cases += [Case(scenario, AtWrite(kind, write)) for kind in kinds]
+            if not write.is_event:
+                cases += [Case(scenario, AtWrite(kind, write), replicas=2) for kind in CRASHES]
+        for resource in RESOURCES:
+            for n in range(1, min(EVENTS_MAX, reference.events.get(resource, 0)) + 1):
+                cases += [Case(scenario, AtEvent(kind, resource, n)) for kind in EventFault]
+    for scenario in ("scheduled run", "tick waits for a run"):
+        writes = [write for write in references[scenario].writes if not write.is_event]
+        cases += [Case(scenario, AtWrite(WriteFault.STOPPED, write), replicas=2, election=True) for write in writes]
+        cases.append(Case(scenario, AtWrite(WriteFault.OUTAGE, writes[0]), outage_s=LONG_OUTAGE_S))
+    return cases
+
+
+def sample(references: References) -> list[Case]:
+    """Every kind of write and every kind of fault, each write with two kinds in turn; every crash of one scenario."""
+    cases: dict[Case, None] = {}
+    kinds, event_kinds = cycle(_SINGLE), cycle(_FOR_EVENTS)
+    for scenario, write in _distinct(references):
+        for _ in range(1 if write.is_event else 2):
+            cases[Case(scenario, AtWrite(next(event_kinds if write.is_event else kinds), write))] = None
+    for scenario in _IN_ALL:
+        writes = [write for write in references[scenario].writes if not write.is_event]
+        for write in writes:
+            for kind in CRASHES:
+                cases[Case(scenario, AtWrite(kind, write))] = None
+                cases[Case(scenario, AtWrite(kind, write), replicas=2)] = None
+        cases[Case(scenario, AtWrite(WriteFault.STOPPED, writes[0]), replicas=2, election=True)] = None
+    scenarios = cycle(references.items())
+    for kind in EventFault:
+        for resource in RESOURCES:
+            scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
+            cases[Case(scenario, AtEvent(kind, resource, reference.events[resource] // 2 + 1))] = None
+    return list(cases)
+
+
+def _distinct(references: References) -> Iterator[tuple[str, Write]]:
+    """Each kind of write once, in the first scenario that has it."""
+    seen: set[tuple[str, int]] = set()
+    for scenario, reference in references.items():
+        for write in reference.writes:
+            if (write.role, write.n) not in seen:
+                seen.add((write.role, write.n))
+                yield scenario, write
+
+
+def uncovered(references: References, cases: Sequence[Case]) -> set[str]:
+    """Kinds of writes and of faults that no case of these has."""
+    faults = [case.fault for case in cases]
+    roles = {write.role for reference in references.values() for write in reference.writes}
+    wanted: set[str] = roles | set(WriteFault) | set(EventFault)
+    return wanted - {fault.write.role for fault in faults if isinstance(fault, AtWrite)} - {fault.kind for fault in faults if fault}
