@@ -44,7 +44,9 @@ async def run_cases(
         on_outcome(outcome)
         return outcome
 
-    return await asyncio.gather(*map(run, cases))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(case)) for case in cases]
+    return [task.result() for task in tasks]
 
 
 @dataclass(slots=True)

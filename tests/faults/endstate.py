@@ -16,7 +16,8 @@ _VARYING = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "HASH"),  # of a guard's key
     (re.compile(r"-\d{8}-[0-9a-f]{8}\b"), "-TICK-UID"),  # a run id
-    (re.compile(r"-[0-9a-f]{8}\b(?!-)"), "-TICK"),  # minutes since the epoch have eight digits, as a run id's part of a UID has
+    (re.compile(r"-[0-9a-f]{8}\b"), "-TICK"),  # minutes since the epoch have eight digits, as a run id's part of a UID has
+    (re.compile(r"(?<=pod NAMESPACE/)\S+"), "POD"),
     (re.compile(r"\b\d{1,2} \d{1,2} \* \* \*"), "DAILY"),
 )
 

@@ -21,7 +21,7 @@ from tests.faults.writes import VERBS, target
 
 LOOPBACK = "127.0.0.1"
 HANG_S = 7.0  # longer than the client waits for a write
-LATE_S = 2.5
+LATE_S = 5.0  # longer than any run of the scenarios goes on after it
 STOPPED_S = 20.0
 _HOP_HEADERS = {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "keep-alive"}
 _VERSION = re.compile(rb'"resourceVersion":"(\d+)"')

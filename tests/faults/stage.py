@@ -52,12 +52,12 @@ class Stage:
             resource_version=made["metadata"]["resourceVersion"],
         )
         assert isinstance(answer, dict)
-        await self.until(lambda history: bool(history.of("retrainschedules")[0].status.get("decidedThrough")))
+        await self.until(lambda history: any(each.status.get("decidedThrough") for each in history.of("retrainschedules")))
 
     async def run_by_hand(self, name: str, trainer: Body, **spec: Any) -> None:
         """A RetrainJob that a person makes for the schedule."""
         await self._create(RUNS, name, {"spec": {"schedule": NAME, "trainer": trainer, **spec}})
-        await self.until(lambda history: bool(history.of("retrainjobs")))
+        await self.until(lambda history: any(each.name == name for each in history.of("retrainjobs")))
 
     async def edit_schedule(self, patch: Body) -> None:
         """A JSON merge patch, as kubectl or Git would."""

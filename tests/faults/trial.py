@@ -37,6 +37,7 @@ class Case:
     election: bool = False
     bug: str | None = None
     outage_s: float = OUTAGE_S
+    recovery_s: float = RECOVERY_S
 
     def __str__(self) -> str:
         crew = f" ({self.replicas} replicas{', elected' if self.election else ''})" if self.replicas > 1 else ""
@@ -78,7 +79,7 @@ async def run_trial(lab: Lab, case: Case, reference: list[Body] | None = None, *
     async with crew.ready():
         try:
             await SCENARIOS[case.scenario](stage)
-            found, well_at = await _settle(lab, namespace, script, judge, quiet_s)
+            found, well_at = await _settle(lab, namespace, script, judge, case.recovery_s, quiet_s)
         except TimeoutError:
             found, well_at = [*judge(), Violation("the scenario goes on", "a step did not come within its deadline")], time.monotonic()
     now = time.monotonic()
@@ -96,7 +97,9 @@ async def run_trial(lab: Lab, case: Case, reference: list[Body] | None = None, *
     )
 
 
-async def _settle(lab: Lab, namespace: str, script: Script, judge: Callable[[], list[Violation]], quiet_s: float) -> tuple[list[Violation], float]:
+async def _settle(
+    lab: Lab, namespace: str, script: Script, judge: Callable[[], list[Violation]], recovery_s: float, quiet_s: float
+) -> tuple[list[Violation], float]:
     """Wait until nothing is wrong, and then until nothing is written for `quiet_s`. Violations, and since when all was well."""
     begun, changed = time.monotonic(), lab.observer.changed(namespace)
     well_at: float | None = None
@@ -104,7 +107,7 @@ async def _settle(lab: Lab, namespace: str, script: Script, judge: Callable[[], 
         changed.clear()
         found = judge()
         now = time.monotonic()
-        deadline = max(begun, script.last_fault_at) + RECOVERY_S
+        deadline = max(begun, script.last_fault_at) + recovery_s
         if any(each.rule in FOR_EVER for each in found):
             return found, now
         if found or script.under_way:

@@ -5,6 +5,7 @@ The trainer's package states the same contract on its own; both are tested again
 
 import json
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple, NoReturn
 
@@ -120,6 +121,14 @@ class TrainerResult(RunDetails):
 _ONLY_IN_MODE = {Outcome.TRAINED: "Execute", Outcome.SIMULATED: "Simulate"}
 
 
+class Progress(ApiModel):
+    """How far a run is: one JSON line of the trainer's standard output."""
+
+    progress_percentage: float = Field(ge=0, le=100, description="How much is done, in per cent.")
+    estimated_remaining_seconds: float | None = Field(None, ge=0, description="Seconds that it may still take.")
+    metrics: dict[str, float | None] = Field(default_factory=dict, description="Metrics so far.")
+
+
 class ContractViolation(Exception):
     """The trainer's answer does not follow the contract; the message says where."""
 
@@ -142,6 +151,19 @@ def parse_result(message: str) -> TrainerResult:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "result"
         raise ContractViolation(f"the result is not valid {CONTRACT}: {where}: {first['msg']}") from None
+
+
+def parse_progress(lines: Sequence[str]) -> Progress | None:
+    """The last of these log lines that tells of progress; the others are for people."""
+    for line in reversed(lines):
+        if not line.lstrip().startswith("{"):
+            continue
+        try:
+            raw = json.loads(line, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_int64)
+            return Progress.model_validate(raw)
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 # What Python reads and the API server does not would make a status that can never be written.

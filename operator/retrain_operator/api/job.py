@@ -98,7 +98,7 @@ class RunTemplateSpec(SpecModel):
         None,
         ge=1,
         le=2**31 - 1,
-        description="A Job whose pod does not run for this long (no room on a node, an image that cannot be pulled) is ended, its run Failed, "
+        description="A Job whose pod does not run for so long (no room on a node, an image that cannot be had) is ended, its run Failed, "
         "reason PendingDeadlineExceeded. Waiting for a queue does not count.",
     )
     ttl_seconds_after_finished: StrictInt | None = Field(

@@ -18,6 +18,7 @@ LABEL_GUARD_KEY = f"{GROUP}/guard-key"  # of a person's RetrainJob without a sch
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue admits it
 
 # Annotations
+ANNOTATION_REQUESTED_AT = f"{GROUP}/requestedAt"  # on a RetrainSchedule, by anybody: start a run now; each distinct value acts once
 ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
 ANNOTATION_HOLDER = f"{GROUP}/holder"  # on a guard's Lease: name of the root run that holds it
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -40,6 +41,17 @@ class ConcurrencyPolicy(StrEnum):
     """What a due tick does while a run of the schedule is unfinished."""
 
     FORBID = "Forbid"
+    ALLOW = "Allow"
+    REPLACE = "Replace"
+    QUEUE = "Queue"
+
+
+class MissedRunPolicy(StrEnum):
+    """What becomes of ticks for which nothing could be started in time."""
+
+    LATEST = "Latest"
+    ALL = "All"
+    SKIP = "Skip"
 
 
 class TemplateMeta(SpecModel):
@@ -64,15 +76,33 @@ class RetrainScheduleSpec(SpecModel):
         "H is a stable hash of namespace and name, to spread load."
     )
     time_zone: TimeZone = Field("Etc/UTC", description="IANA time zone of the schedule, e.g. Europe/London.")
-    suspend: StrictBool = Field(False, description="No new automatic starts; running work goes on.")
+    suspend: StrictBool = Field(False, description="No new automatic starts; running work goes on, and a start by hand still works.")
     starting_deadline_seconds: StrictInt | None = Field(
         None, ge=10, le=2**31 - 1, description="A start that would be later than this is a miss. At least 10."
     )
+    missed_run_policy: MissedRunPolicy = Field(
+        MissedRunPolicy.LATEST,
+        description="Latest: of the ticks that are due, the newest runs. All: each runs, oldest first, one after another, "
+        "at most the newest maxCatchUp. Skip: a tick that nobody looked at within a minute does not run.",
+    )
+    max_catch_up: StrictInt = Field(10, ge=1, le=100, description="How many ticks may wait for their turn under missedRunPolicy All.")
     concurrency_policy: ConcurrencyPolicy = Field(
         ConcurrencyPolicy.FORBID,
-        description="Forbid: a tick that finds a run unfinished waits for its end, within its deadline, until the next tick is due.",
+        description="Forbid: a tick that finds a run unfinished waits for its end, within its deadline, until the next tick is due. "
+        "Queue: it waits without a deadline. Replace: it ends that run and starts when its pods are gone. "
+        "Allow: it starts beside it, and nothing guards against duplicates.",
     )
     window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
+    dry_run: StrictBool = Field(
+        False, description="Decide and report only: what would be started stands in status.recommendation, and no run is made."
+    )
+    suspend_after_failures: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="No more automatic starts after this many failed runs in a row, retries not counted, until a run goes well (one that is "
+        "started by hand, say) or the spec is edited.",
+    )
     job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
     successful_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
     failed_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
@@ -87,15 +117,47 @@ class Action(StrEnum):
 
 
 class TickDecision(ApiModel):
-    """What became of one tick, or of `count` ticks in a row that shared a fate."""
+    """What became of one tick, or of `count` ticks in a row that shared a fate; or of a request to start a run by hand."""
 
     action: Action = Field(description="Run, Skip, or Wait for an unfinished run.")
     reason: str = Field(description="Why, one CamelCase word.")
-    scheduled_time: Time = Field(description="The tick; the last one when count is above 1.")
+    scheduled_time: Time | None = Field(None, description="The tick; the last one when count is above 1. Absent for a request.")
     first_scheduled_time: Time | None = Field(None, description="The first tick, when count is above 1.")
     count: int | None = Field(None, description="How many ticks this tells of, when more than one.")
-    job: str | None = Field(None, description="The RetrainJob that was made, or that is in the way.")
+    requested_at: str | None = Field(None, description="Token of the request. Absent for a tick.")
+    job: str | None = Field(None, description="The RetrainJob that was made, that is in the way, or that a dry run would have made.")
     time: Time = Field(description="When it was decided.")
+
+    @property
+    def tick(self) -> datetime:
+        """The tick; of a decision that is about ticks."""
+        assert self.scheduled_time is not None
+        return self.scheduled_time
+
+    @property
+    def first_tick(self) -> datetime:
+        """The earliest of the ticks that this tells of."""
+        return self.first_scheduled_time or self.tick
+
+    def is_same(self, other: "TickDecision | None") -> bool:
+        """Whether nothing but the moment of looking differs."""
+        return other is not None and other.model_copy(update={"time": self.time}) == self
+
+
+class RecommendedAction(StrEnum):
+    """What a dry run recommends."""
+
+    NONE = "none"
+    RECOMMENDED = "recommended"
+
+
+class Recommendation(ApiModel):
+    """What would have been done, where deciding and doing are kept apart."""
+
+    action: RecommendedAction = Field(description="none, or recommended: a run would have been made.")
+    reasons: list[str] = Field(description="Why, each one CamelCase word.")
+    evaluated_at: Time = Field(description="When it was decided.")
+    job: str | None = Field(None, description="Name of the RetrainJob that would have been made.")
 
 
 class ActiveRun(ApiModel):
@@ -120,18 +182,22 @@ class RetrainScheduleStatus(ApiModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         json_schema_extra=list_map("type"),
-        description="Ready: the spec is accepted and scheduling (never the outcome of a run). LastRunSucceeded: how the last run went.",
+        description="Ready: the spec is accepted and scheduling (never the outcome of a run). LastRunSucceeded: how the last run went. "
+        "Paused: suspendAfterFailures holds automatic starts.",
     )
     active: list[ActiveRun] = Field(default_factory=list, description="Unfinished runs.")
     effective_schedule: str | None = Field(None, description="Schedule and time zone as understood, H resolved.")
     decided_through: Time | None = Field(None, description="Every tick up to this instant is decided on.")
-    next_schedule_time: Time | None = Field(None, description="The next tick.")
+    next_schedule_time: Time | None = Field(None, description="The next tick that may start a run; absent while none may.")
     last_schedule_time: Time | None = Field(None, description="The last tick that made a run.")
     last_successful_time: Time | None = Field(None, description="When a run last completed or was skipped.")
     last_failure_time: Time | None = Field(None, description="When a run last failed.")
-    consecutive_failures: int = Field(0, description="Failed runs since the last that did not fail.")
+    consecutive_failures: int = Field(0, description="Failed runs since the last that did not fail, or since a pause was lifted.")
     last_decision: TickDecision | None = Field(None, description="What became of the last tick.")
-    recent_decisions: list[TickDecision] = Field(default_factory=list, description="Ticks that made no run, newest first.")
+    recent_decisions: list[TickDecision] = Field(default_factory=list, description="Ticks and requests that made no run, newest first.")
+    last_request: TickDecision | None = Field(None, description="What became of the last request to start a run by hand.")
+    last_handled_requested_at: str | None = Field(None, description="Token of the last request that was acted on.")
+    recommendation: Recommendation | None = Field(None, description="What a dry run would have done.")
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from retrain_operator.cli import demo, operate
+from retrain_operator.cli import demo, operate, simulate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -12,7 +12,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="retrain", description="Keep machine-learning models fresh on Kubernetes.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('retrain-operator')}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for command in (operate, demo):
+    for command in (operate, demo, simulate):
         command.add_to(commands)
     options = parser.parse_args(argv)
     code: int = options.run(options)

@@ -72,6 +72,7 @@ class Connection:
         timeout_s: float,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        text: bool = False,
     ) -> Answer:
         """The answer, whatever it says. Raises Unavailable after `timeout_s`, the wait for a free slot included."""
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
@@ -81,7 +82,10 @@ class Connection:
                 self._slots,
                 self._answering(verb, resource, path, query or {}, data=data) as response,
             ):
-                return _answer(response, await response.read())
+                content = await response.read()
+                if text and response.ok:
+                    return Answer(response.status, {"text": content.decode(errors="replace")})
+                return _answer(response, content)
         except TimeoutError as error:
             raise Unavailable(f"no answer from {self._server} in {timeout_s:.1f} s") from error
 

@@ -1,6 +1,6 @@
 """Only the leader writes: a cluster that refuses writes without authority."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from retrain_operator.api.names import Key
@@ -46,6 +46,9 @@ class Fenced:
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         self._require_authority()
         return await self._cluster.delete(resource, key, uid=uid, foreground=foreground)
+
+    async def log_tail(self, pod: Key, container: str, lines: int) -> Sequence[str]:
+        return await self._cluster.log_tail(pod, container, lines)
 
     def _require_authority(self) -> None:
         if not self._may_write():

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from retrain_operator.cluster.answers import Answer
 from retrain_operator.cluster.connection import Connection, OnRequest
 from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.protocol import (
+    PODS,
     AlreadyExists,
     Body,
     Conflict,
@@ -30,6 +31,8 @@ READ_TIMEOUT_S = 30.0
 WRITE_TIMEOUT_S = 5.0
 REPEAT_PAUSES_S = (0.05, 0.2, 0.5, 1.0)  # before the repeats of a create whose answer was lost
 PAGE_SIZE = 500
+LOG_TAIL_BYTES = 65_536
+POD_LOGS = Resource("", "v1", "pods/log", "Pod")
 WATCH_DURATION_S = (300, 600)  # as client-go: spread, so that watches do not all end at once
 
 
@@ -127,6 +130,16 @@ class KubeCluster:
         if answer.says_gone(resource) or (answer.status == HTTPStatus.CONFLICT and uid in answer.message):
             return False
         raise answer.error(resource)
+
+    async def log_tail(self, pod: Key, container: str, lines: int) -> Sequence[str]:
+        query = {"container": container, "tailLines": lines, "limitBytes": LOG_TAIL_BYTES}
+        answer = await self._connection.call("get", POD_LOGS, f"{_path(PODS, pod)}/log", timeout_s=READ_TIMEOUT_S, query=query, text=True)
+        # 400: the container has not started, or its node does not answer for it any more.
+        if answer.ok:
+            return str(answer.body["text"]).splitlines()
+        if answer.status in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
+            return []
+        raise answer.error(POD_LOGS)
 
     async def _swap(self, verb: str, resource: Resource, key: Key, path: str, body: Mapping[str, Any]) -> Body | Conflict | None:
         """Not repeated: after a lost answer only a new read can tell our own write from another's."""

@@ -5,7 +5,7 @@ on a real API server. Not here: managed fields, server-side apply, foreground de
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -69,6 +69,7 @@ class MemoryCluster:
         self.store = Store(now, admission=admission, history_size=history_size)
         self.before_write = before_write
         self.after_write = after_write
+        self.read_log: Callable[[Key], list[str]] = lambda pod: []  # whoever runs the pods sets it
         self._isolate = isolate
         self._latency_s = latency_s
         self._feeds: dict[Resource, list[Feed]] = {}
@@ -124,6 +125,9 @@ class MemoryCluster:
 
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         return await self._written("delete", resource, key, {}, lambda _: self.store.delete(resource, key, uid=uid, foreground=foreground))
+
+    async def log_tail(self, pod: Key, container: str, lines: int) -> Sequence[str]:
+        return self.read_log(pod)[-lines:]
 
     # What people and the API server itself do, and the operator does not. No faults here.
 

@@ -10,7 +10,7 @@ to deal with them; what is left are the errors below:
     └── Expired          410: the resource version of a list or watch is too old; list again
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -127,3 +127,6 @@ class Cluster(Protocol):
 
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         """Deletion of exactly this object; in the foreground it stays until what it owns is gone. False when that UID is not there."""
+
+    async def log_tail(self, pod: Key, container: str, lines: int) -> Sequence[str]:
+        """The last lines of a container's log; empty when there is none, or no such pod any more."""

@@ -24,6 +24,7 @@ from retrain_operator.embedded.pod_volumes import prepare_volumes
 
 __all__ = ["ImageMap", "Lookup", "PodConfigError", "PodProcess", "Terminated", "UnknownImage", "pod_folder"]
 
+LOG_NAME = "container.log"
 MESSAGE_BYTES = 4096  # the kubelet keeps the last so many of the termination message
 MESSAGE_FROM_LOG_BYTES, MESSAGE_FROM_LOG_LINES = 2048, 80  # and of the log under FallbackToLogsOnError
 START_ERROR_CODE = 128  # containerd's, for a command that cannot be started
@@ -85,7 +86,7 @@ class PodProcess:
     """One run of a pod's first container. Made by `start`."""
 
     def __init__(self, container: Body, folder: Path, termination_file: Path) -> None:
-        self.log_path = folder / "container.log"
+        self.log_path = folder / LOG_NAME
         self.started_at = _now()
         self._container = container
         self._termination_file = termination_file

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from retrain_operator.api.names import Key
 from retrain_operator.clock import Clock
-from retrain_operator.cluster.protocol import CONFIG_MAPS, SECRETS, Body
+from retrain_operator.cluster.protocol import CONFIG_MAPS, PODS, SECRETS, Body
 from retrain_operator.cluster.store import Store
-from retrain_operator.embedded.pods import ImageMap, PodConfigError, PodProcess, Terminated, UnknownImage, pod_folder
+from retrain_operator.embedded.pods import LOG_NAME, ImageMap, PodConfigError, PodProcess, Terminated, UnknownImage, pod_folder
 
 UNSCHEDULABLE = "Unschedulable"
 SIGKILL_CODE, SIGTERM_CODE = 137, 143
@@ -65,6 +65,12 @@ class LocalPods:
 
     def discard(self, pod: Body) -> None:
         shutil.rmtree(pod_folder(self._root, pod), ignore_errors=True)  # a process that was killed may still be writing
+
+    def log_lines(self, pod: Key) -> list[str]:
+        """The log of a pod so far."""
+        body = self._store.get(PODS, pod)
+        path = pod_folder(self._root, body) / LOG_NAME if body is not None else None
+        return path.read_text(errors="replace").splitlines() if path is not None and path.exists() else []
 
     async def _lookup(self, kind: str, namespace: str, name: str) -> Body | None:
         return self._store.get({"ConfigMap": CONFIG_MAPS, "Secret": SECRETS}[kind], Key(namespace, name))

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -209,8 +209,10 @@ class _Simulation:
     async def _last_look(self, world: _World, key: Key, is_up: bool) -> None:
         """Ticks of a suspension are told of when somebody looks. Raises InvalidSpec when the operator does not accept the schedule."""
         if is_up:
+            told = len(self._entries)
             async with operating(world.cluster, self._clock):
                 await self._clock.settle()
+            self._entries[told:] = [replace(entry, at=self._question.end) for entry in self._entries[told:]]
         stored = world.cluster.store.get(SCHEDULES, key)
         assert stored is not None
         for each in RetrainScheduleStatus.model_validate(stored["status"]).conditions:
@@ -220,9 +222,9 @@ class _Simulation:
     def _spans(self) -> Iterator[tuple[datetime, bool]]:
         """(until, whether the operator runs), in order."""
         for down, up in sorted(self._question.down):
-            if down >= self._end:
-                break
-            yield down, True
+            if up <= self._question.start or down >= self._end:
+                continue
+            yield max(down, self._question.start), True
             yield min(up, self._end), False
             if up >= self._end:
                 return

@@ -109,8 +109,8 @@ class Memory:
         self._passages: dict[str, list[_Passage]] = {}
 
     def learn(self, start: Moment, end: Moment, entries: Sequence[Entry], failures: Sequence[bool]) -> None:
-        if any(entry.what in (What.RETRIED, What.EVENT) for entry in entries):
-            return  # a backoff has a jitter that depends on the name, and a text may tell of times
+        if any(entry.what is What.EVENT for entry in entries):
+            return  # its text may tell of times
         base, due_s = int(start.due.timestamp()), int((end.due - start.due).total_seconds())
         known = {time: index for index, time in enumerate(start.old)}
         passage = _Passage(

@@ -1,4 +1,4 @@
-"""Reads whether the guard of a run that is about to start is free. Only reads that are fresh count where it is not plain from finished runs."""
+"""Reads whether the guard of a run that is about to start is free, afresh wherever it is not plain from finished runs."""
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec

@@ -12,7 +12,20 @@ CONCURRENCY_FORBID = "ConcurrencyForbid"  # Wait or Skip: a run of the schedule 
 DEADLINE_MISSED = "DeadlineMissed"  # Skip: later than startingDeadlineSeconds
 SUPERSEDED = "Superseded"  # Skip: a newer tick was due as well, and the newest is the one that runs
 NAME_TAKEN = "NameTaken"  # Skip: the run's name belongs to something else; also a run whose Job's name does
+CONCURRENCY_QUEUE = "ConcurrencyQueue"  # Wait: a run of the schedule is unfinished, and concurrencyPolicy is Queue
+CATCHING_UP = "CatchingUp"  # Wait: missed ticks run one after another, under missedRunPolicy All
+MISSED = "Missed"  # Skip: nobody looked at it within a minute, and missedRunPolicy is Skip
+PAUSED = "Paused"  # Skip: too many runs failed in a row, see suspendAfterFailures; also Ready (True) meanwhile
+DRY_RUN = "DryRun"  # Skip: it would have made its RetrainJob, but dryRun is set
 TOO_MANY_MISSED_TICKS = "TooManyMissedTicks"  # event: more than a hundred ticks were missed
+
+# A request to start a run by hand; a tick's reasons as well
+REQUESTED = "Requested"  # Run: it made its RetrainJob
+WITHDRAWN = "Withdrawn"  # Skip: the annotation was taken back before the run could start
+
+# Paused of a RetrainSchedule
+TOO_MANY_FAILURES = "TooManyFailures"  # True: as many runs in a row failed as suspendAfterFailures says
+RESUMED = "Resumed"  # False: a run went well, or the spec was edited; also the event
 
 # Ready of a RetrainJob
 PENDING = "Pending"  # False: its Job exists, its pod does not run yet
