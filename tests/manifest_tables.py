@@ -163,11 +163,22 @@ REFUSED_BY_SCHEMA = [
     pytest.param(schedule(startingDeadlineSeconds=9), "spec.startingDeadlineSeconds", "greater than or equal to 10", id="deadline 9 s"),
     pytest.param(run(activeDeadlineSeconds=0), "spec.activeDeadlineSeconds", "greater than or equal to 1", id="active deadline 0 s"),
     pytest.param(schedule(window="w" * 64), "spec.window", "may not be more than 63", id="window of 64 characters"),
-    pytest.param(schedule(concurrencyPolicy="Allow"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Allow"),
     pytest.param(
-        schedule(concurrencyPolicy="Replace"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Replace"
+        schedule(concurrencyPolicy="Wait"),
+        "spec.concurrencyPolicy",
+        'supported values: "Forbid", "Allow", "Replace", "Queue"',
+        id="concurrencyPolicy Wait",
     ),
-    pytest.param(schedule(concurrencyPolicy="Queue"), "spec.concurrencyPolicy", 'supported values: "Forbid"', id="concurrencyPolicy Queue"),
+    pytest.param(
+        schedule(missedRunPolicy="Oldest"),
+        "spec.missedRunPolicy",
+        'supported values: "Latest", "All", "Skip"',
+        id="missedRunPolicy Oldest",
+    ),
+    pytest.param(schedule(maxCatchUp=0), "spec.maxCatchUp", "greater than or equal to 1", id="maxCatchUp 0"),
+    pytest.param(schedule(maxCatchUp=101), "spec.maxCatchUp", "less than or equal to 100", id="maxCatchUp 101"),
+    pytest.param(schedule(suspendAfterFailures=0), "spec.suspendAfterFailures", "greater than or equal to 1", id="suspendAfterFailures 0"),
+    pytest.param(schedule(dryRun="yes"), "spec.dryRun", "must be of type boolean", id="a text as dryRun"),
     pytest.param(run(mode="DryRun"), "spec.mode", 'supported values: "Execute", "Simulate"', id="mode DryRun"),
     pytest.param(run(trigger="Drift"), "spec.trigger", 'supported values: "Schedule", "Manual"', id="trigger Drift"),
     pytest.param(
@@ -228,8 +239,12 @@ ACCEPTED = [
             timeZone="America/Argentina/Buenos_Aires",
             suspend=True,
             startingDeadlineSeconds=10,
-            concurrencyPolicy="Forbid",
+            missedRunPolicy="All",
+            maxCatchUp=100,
+            concurrencyPolicy="Queue",
             window="2025-26",
+            dryRun=True,
+            suspendAfterFailures=3,
             successfulJobsHistoryLimit=0,
             failedJobsHistoryLimit=1000,
             of_runs=_FULL_TEMPLATE,
@@ -239,6 +254,11 @@ ACCEPTED = [
     ),
     pytest.param(schedule(of_runs=template(trainer={"podTemplate": POD_TEMPLATE})), id="schedule: podTemplate"),
     pytest.param(schedule(of_runs=template(configFrom={"configMapKeyRef": _REF})), id="schedule: configuration from a ConfigMap"),
+    *(
+        pytest.param(schedule(concurrencyPolicy=concurrency, missedRunPolicy=missed), id=f"schedule: {concurrency} and {missed}")
+        for concurrency in ("Forbid", "Allow", "Replace", "Queue")
+        for missed in ("Latest", "All", "Skip")
+    ),
     pytest.param(schedule(timeZone="Etc/GMT+1", window="w"), id="schedule: zone with a plus, window of one letter"),
     pytest.param(run(), id="run: minimal"),
     pytest.param(

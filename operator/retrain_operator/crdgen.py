@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from retrain_operator.api.base import ApiModel, cel, unseen_status
-from retrain_operator.api.job import MUTABLE_RUN_FIELDS, Phase, RetrainJob, RetrainJobSpec, RetrainJobStatus
-from retrain_operator.api.names import GROUP, RUN_NAME_MAX, SCHEDULE_NAME_MAX, VERSION
+from retrain_operator.api.job import MUTABLE_RUN_FIELDS, NAME_RULE, Phase, RetrainJob, RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.names import GROUP, SCHEDULE_NAME_MAX, VERSION
 from retrain_operator.api.schedule import RetrainSchedule, RetrainScheduleSpec, RetrainScheduleStatus
 
 Schema = dict[str, Any]
@@ -65,17 +65,14 @@ def _immutable(spec: Schema, mutable: frozenset[str]) -> list[dict[str, str]]:
     return list(cel(*rules)["x-kubernetes-validations"])
 
 
-def _name_rule(limit: int) -> dict[str, Any]:
-    return cel(
-        (
-            f"size(self.metadata.name) <= {limit}",
-            f"choose a name of at most {limit} characters: the names of its Jobs are made from it",
-        )
-    )
+_SCHEDULE_NAME_RULE = (
+    f"size(self.metadata.name) <= {SCHEDULE_NAME_MAX}",
+    f"choose a name of at most {SCHEDULE_NAME_MAX} characters: the names of its Jobs are made from it",
+)
 
 
 def _definition(
-    *, kind: str, plural: str, singular: str, short: str, description: str, spec: Schema, status: Schema, name_max: int,
+    *, kind: str, plural: str, singular: str, short: str, description: str, spec: Schema, status: Schema, name_rule: tuple[str, str],
     columns: Sequence[tuple[str, str, str, int]], selectable: Sequence[str],
 ) -> Schema:  # fmt: skip
     return {
@@ -113,7 +110,7 @@ def _definition(
                                 "status": status,
                             },
                         }
-                        | _name_rule(name_max)
+                        | cel(name_rule)
                     },
                 }
             ],
@@ -127,7 +124,7 @@ def schedule_definition() -> Schema:
     status["default"] = unseen_status()
     return _definition(
         kind="RetrainSchedule", plural="retrainschedules", singular="retrainschedule", short="rts",
-        description=RetrainSchedule.__doc__ or "", name_max=SCHEDULE_NAME_MAX, spec=spec, status=status,
+        description=RetrainSchedule.__doc__ or "", name_rule=_SCHEDULE_NAME_RULE, spec=spec, status=status,
         columns=[
             ("Schedule", "string", ".spec.schedule", 0),
             ("Timezone", "string", ".spec.timeZone", 0),
@@ -138,8 +135,10 @@ def schedule_definition() -> Schema:
             ("Active", "string", ".status.active[0].name", 0),
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
             ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
+            ("Paused", "string", '.status.conditions[?(@.type=="Paused")].status', 1),
             ("Failures", "integer", ".status.consecutiveFailures", 1),
             ("Last Decision", "string", ".status.lastDecision.reason", 1),
+            ("Recommendation", "string", ".status.recommendation.action", 1),
             ("Image", "string", ".spec.jobTemplate.spec.trainer.image", 1),
             ("Age", "date", ".metadata.creationTimestamp", 0),
         ],
@@ -154,7 +153,7 @@ def run_definition() -> Schema:
     status["default"] = {"phase": Phase.PENDING.value} | unseen_status()
     return _definition(
         kind="RetrainJob", plural="retrainjobs", singular="retrainjob", short="rtj",
-        description=RetrainJob.__doc__ or "", name_max=RUN_NAME_MAX, spec=spec, status=status,
+        description=RetrainJob.__doc__ or "", name_rule=NAME_RULE, spec=spec, status=status,
         columns=[
             ("Schedule", "string", ".spec.schedule", 0),
             ("Trigger", "string", ".spec.trigger", 0),

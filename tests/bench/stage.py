@@ -30,7 +30,7 @@ DEFAULTS = ("--kube-api-qps=20", "--kube-api-burst=30", "--concurrent-cron-job-s
 # Pods cost the same CPU that the two controllers are compared by.
 WITHOUT_PODS = "--controllers=" + ",".join(each for each in CONTROLLERS if each != "job-controller")
 # Not sent for the run that is counted.
-BACKGROUND = {("update", "leases"), ("get", "leases"), ("create", "leases"), ("watch", "retrainjobs"), ("watch", "retrainschedules")}
+BACKGROUND = {("update", "leases"), ("watch", "retrainjobs"), ("watch", "retrainschedules")}
 POLL_S = 0.1
 WRITERS = 32
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -144,7 +144,7 @@ class Stage:
             async with aiohttp.ClientSession() as session:
                 yield Operator(process, port, session)
         except BaseException:
-            print(self.log.read_text()[-4000:], file=sys.stderr)
+            print(*self.log.read_text().splitlines()[-10:], sep="\n", file=sys.stderr)
             raise
         finally:
             process.kill()

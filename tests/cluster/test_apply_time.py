@@ -195,7 +195,7 @@ def test_columns_of_a_schedule(control_plane: ControlPlane, story: str) -> None:
     assert row[:5] == ["churn", "0 2 * * 0", "Europe/London", "false", "2036-01-06T02:00:00Z"]
     assert "True" in row
     assert "churn-2" in row
-    assert wide == [*header, "REASON", "FAILURES", "LAST DECISION", "IMAGE", "AGE"]
+    assert wide == [*header, "REASON", "PAUSED", "FAILURES", "LAST DECISION", "RECOMMENDATION", "IMAGE", "AGE"]
     assert wide_row[-5:-1] == ["Scheduling", "0", "Scheduled", IMAGE]
 
 

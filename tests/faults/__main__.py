@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 from tests.cluster.binaries import find_or_build, say_to_stderr
@@ -16,6 +17,7 @@ from tests.faults.lab import laboratory
 from tests.faults.trial import QUIET_S, Outcome
 
 QUIET_FULL_S = 10.0
+PROGRESS_EVERY = 100
 
 
 async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argparse.Namespace) -> int:
@@ -32,7 +34,11 @@ async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argpa
         cases = [case for case in cases if options.only in str(case)][:: options.every]
         print(f"{len(cases)} cases of {len(references)} scenarios, {options.at_once} at once")
 
+        done = count(1)
+
         def tell(outcome: Outcome) -> None:
+            if (number := next(done)) % PROGRESS_EVERY == 0:
+                print(f"{number} of {len(cases)} after {time.monotonic() - started:.0f} s", flush=True)
             if options.verbose or outcome.violations:
                 print(f"{'VIOLATED' if outcome.violations else 'ok':9}{outcome.case} ({outcome.seconds:.0f} s)", flush=True)
 

@@ -21,7 +21,6 @@ from tests.faults.gate import Upstream
 from tests.faults.observer import Observer
 from tests.faults.operators import Zygote
 
-
 _PROBE = "probe"
 
 
@@ -84,7 +83,9 @@ async def _until_collected(admin: Cluster, control_plane: ControlPlane) -> None:
     namespace = f"fault-{secrets.token_hex(4)}"
     await asyncio.to_thread(control_plane.create_namespace, namespace)
     template = {"trainer": {"image": "none"}}
-    schedule = await _create(admin, SCHEDULES, namespace, {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": template}}, None)
+    schedule = await _create(
+        admin, SCHEDULES, namespace, {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": template}}, None
+    )
     run = await _create(admin, RUNS, namespace, template | {"suspend": True}, schedule)
     pod = {"restartPolicy": "Never", "containers": [{"name": "none", "image": "none"}]}
     await _create(admin, JOBS, namespace, {"suspend": True, "template": {"spec": pod}}, run)

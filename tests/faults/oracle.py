@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from tests.faults.endstate import Difference, differences
 from tests.faults.generator import ticks
 from tests.faults.history import Body, History, Life, Version
-from tests.faults.truth import lagging
+from tests.faults.truth import FINISHED, lagging
 
-FINISHED = ("Completed", "Failed", "Skipped")
 KNOWABLE_S = 1.5  # after this the operator knows of an edit, when nothing is wrong with its watch
 UNDECIDED_S = 5.0  # a tick this young may still be on its way
 AUTOMATIC = ("Schedule", "Drift")  # a trigger by hand works under suspend, and what runs is retried
@@ -84,6 +84,7 @@ def runs_do_not_overlap(evidence: Evidence) -> Iterator[str]:
     """No two unfinished Jobs of one schedule, unless it allows them; nor of one guard key."""
     history = evidence.history
     policies = {each.name: each.spec.get("concurrencyPolicy", "Forbid") for each in history.of("retrainschedules")}
+    replacing = {f"schedule {name}" for name, policy in policies.items() if policy == "Replace"}
     groups: defaultdict[str, list[Life]] = defaultdict(list)
     for job in history.of("jobs"):
         run = history.lives.get(job.owner.get("uid", ""))
@@ -93,9 +94,8 @@ def runs_do_not_overlap(evidence: Evidence) -> Iterator[str]:
         if guard := (job.last["metadata"].get("labels") or {}).get(LABEL_GUARD):
             groups[f"guard {guard}"].append(job)
     for key, jobs in groups.items():
-        for first, second in zip(jobs, jobs[1:], strict=False):
-            end = next((each.version for each in first.versions if each.deleted or _job_ended(each.body)), None)
-            if end is None or end > second.created.version:
+        for first, second in pairwise(jobs):
+            if not _has_ended(history, first, second.created.version, with_pods=key in replacing):
                 yield f"{key}: Job {second.name} was made while {first.name} was unfinished"
 
 
@@ -180,6 +180,21 @@ def _attempt(run: Life) -> str:
 def _job_ended(job: Body) -> bool:
     conditions = (job.get("status") or {}).get("conditions") or ()
     return any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
+
+
+def _has_ended(history: History, job: Life, version: int, *, with_pods: bool) -> bool:
+    """Whether the Job had ended by then; `with_pods`: and the pods of one that was deleted."""
+    end = next((each for each in job.versions if each.version <= version and (each.deleted or _job_ended(each.body))), None)
+    if end is None:
+        return False
+    if not (end.deleted and with_pods):
+        return True
+    pods = [pod for pod in history.of("pods") if pod.owner.get("uid") == job.uid and pod.created.version <= version]
+    return all(any(each.version <= version and _pod_ended(each) for each in pod.versions) for pod in pods)
+
+
+def _pod_ended(pod: Version) -> bool:
+    return pod.deleted or (pod.body.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _since(life: Life, moment: Version, holds: Callable[[Version], bool]) -> float | None:

@@ -7,11 +7,21 @@ from tests.faults.kinds import CRASHES, ELECTION_FAULTS, RESOURCES, AtEvent, AtW
 from tests.faults.trial import Case, Outcome
 from tests.faults.writes import Write
 
-EVENTS_MAX = 3  # of each watch; later ones are like these
+EVENTS_MAX = 6  # of each watch; later ones are like these
 LONG_OUTAGE_S = 90.0
 _SINGLE = tuple(kind for kind in WriteFault if kind not in ELECTION_FAULTS)
 _FOR_EVENTS = (*CRASHES, WriteFault.LOST, WriteFault.ERROR)  # an event may be lost; it must only be in nobody's way
 _IN_ALL = ("scheduled run",)  # the scenario that the sample tries with every crash
+
+# A create that arrives when its object was made by the repeat, has finished and is deleted: nothing in Kubernetes can tell it from a new
+# one. Only keeping the name for longer than a request can be on its way (a minute) rules it out, and these scenarios keep it for no time.
+_GHOSTS = {
+    (scenario, WriteFault.LATE, "create")
+    for scenario in ("pruned run", "delete during a run", "run deleted during a run", "job deleted during a run")
+}
+
+# A crash would leave no trace at all of a Job that is deleted at once; a long run writes what a short one does.
+_ONLY_EVENTS = ("job deleted at once", "long run")
 
 References = Mapping[str, Outcome]
 
@@ -20,7 +30,7 @@ def everything(references: References) -> list[Case]:
     """Every fault at every write and at the first events of every watch; two replicas; a stopped leader; a long outage."""
     cases: list[Case] = []
     for scenario, reference in references.items():
-        for write in reference.writes:
+        for write in () if scenario in _ONLY_EVENTS else reference.writes:
             kinds = _FOR_EVENTS if write.is_event else _SINGLE
             cases += [Case(scenario, AtWrite(kind, write)) for kind in kinds]
             if not write.is_event:
@@ -32,7 +42,7 @@ def everything(references: References) -> list[Case]:
         writes = [write for write in references[scenario].writes if not write.is_event]
         cases += [Case(scenario, AtWrite(WriteFault.STOPPED, write), replicas=2, election=True) for write in writes]
         cases.append(Case(scenario, AtWrite(WriteFault.OUTAGE, writes[0]), outage_s=LONG_OUTAGE_S))
-    return cases
+    return [case for case in cases if not _is_ghost(case)]
 
 
 def sample(references: References) -> list[Case]:
@@ -49,19 +59,25 @@ def sample(references: References) -> list[Case]:
                 cases[Case(scenario, AtWrite(kind, write))] = None
                 cases[Case(scenario, AtWrite(kind, write), replicas=2)] = None
         cases[Case(scenario, AtWrite(WriteFault.STOPPED, writes[0]), replicas=2, election=True)] = None
+    for kopf_fails in (EventFault.ERROR_500, EventFault.ERROR_504):
+        cases[Case("long run", AtEvent(kopf_fails, "retrainschedules", 1))] = None
     scenarios = cycle(references.items())
-    for kind in EventFault:
+    for event_fault in EventFault:
         for resource in RESOURCES:
             scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
-            cases[Case(scenario, AtEvent(kind, resource, reference.events[resource] // 2 + 1))] = None
-    return list(cases)
+            cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
+    return [case for case in cases if not _is_ghost(case)]
+
+
+def _is_ghost(case: Case) -> bool:
+    return isinstance(case.fault, AtWrite) and (case.scenario, case.fault.kind, case.fault.write.verb) in _GHOSTS
 
 
 def _distinct(references: References) -> Iterator[tuple[str, Write]]:
     """Each kind of write once, in the first scenario that has it."""
     seen: set[tuple[str, int]] = set()
     for scenario, reference in references.items():
-        for write in reference.writes:
+        for write in () if scenario in _ONLY_EVENTS else reference.writes:
             if (write.role, write.n) not in seen:
                 seen.add((write.role, write.n))
                 yield scenario, write

@@ -28,6 +28,15 @@ async def scheduled_run(stage: Stage) -> None:
 
 
 @scenario
+async def long_run(stage: Stage) -> None:
+    """Goes on for longer than kopf takes to give up and to begin anew."""
+    await stage.schedule(pod("fake/succeed:9s", TRAINED))
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.edit_schedule({"metadata": {"annotations": {"example.com/note": "an event early on"}}})
+
+
+@scenario
 async def failing_run(stage: Stage) -> None:
     await stage.schedule(pod("fake/exit-4:300ms", REFUSED))
     stage.start()
@@ -58,6 +67,25 @@ async def suspend_while_a_tick_waits(stage: Stage) -> None:
 
 
 @scenario
+async def delete_while_a_tick_waits(stage: Stage) -> None:
+    await stage.schedule(SHORT)
+    await stage.run_by_hand("by-hand", LONG)
+    stage.start()
+    await stage.until(waits)
+    await stage.delete_schedule()
+    await stage.until(lambda history: any(job.status.get("conditions") for job in history.of("jobs")))
+
+
+@scenario
+async def run_deleted_during_a_run(stage: Stage) -> None:
+    await stage.schedule(LONG)
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.until(lambda history: decided(history, "Run"))  # a run that goes before it is accounted for is made again
+    await stage.delete_run()
+
+
+@scenario
 async def delete_during_a_run(stage: Stage) -> None:
     await stage.schedule(LONG)
     stage.start()
@@ -69,7 +97,16 @@ async def delete_during_a_run(stage: Stage) -> None:
 async def job_deleted_during_a_run(stage: Stage) -> None:
     await stage.schedule(LONG)
     stage.start()
-    await stage.until_a_pod_runs()
+    await stage.until(lambda history: any(run.status.get("jobName") for run in history.of("retrainjobs")))
+    await stage.delete_job()
+
+
+@scenario
+async def job_deleted_at_once(stage: Stage) -> None:
+    """Before any watch can have told of it."""
+    await stage.schedule(LONG)
+    stage.start()
+    await stage.until(lambda history: bool(history.of("jobs")))
     await stage.delete_job()
 
 
@@ -89,7 +126,28 @@ async def second_run_by_hand(stage: Stage) -> None:
     await stage.run_by_hand("second", SHORT)
 
 
+@scenario
+async def request_during_a_run(stage: Stage) -> None:
+    await stage.schedule(LONG)
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.request("now, please")
+
+
+@scenario
+async def replaced_by_a_request(stage: Stage) -> None:
+    await stage.schedule(LONG, concurrencyPolicy="Replace")
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.request("another, please")
+
+
 def waits(history: History) -> bool:
     """A tick was told to wait, whatever became of it since."""
+    return decided(history, "Wait")
+
+
+def decided(history: History, action: str) -> bool:
+    """A status has told of it."""
     versions = [version.body for schedule in history.of("retrainschedules") for version in schedule.versions]
-    return any((body.get("status") or {}).get("lastDecision", {}).get("action") == "Wait" for body in versions)
+    return any((body.get("status") or {}).get("lastDecision", {}).get("action") == action for body in versions)

@@ -63,8 +63,15 @@ class Stage:
         """A JSON merge patch, as kubectl or Git would."""
         await self._edit(SCHEDULES, Key(self.namespace, NAME), patch)
 
+    async def request(self, token: str) -> None:
+        """Trigger the schedule by hand."""
+        await self.edit_schedule({"metadata": {"annotations": {"retrain.dev/requestedAt": token}}})
+
     async def delete_schedule(self) -> None:
         await self._delete(SCHEDULES, next(self.history.living("retrainschedules")))
+
+    async def delete_run(self) -> None:
+        await self._delete(RUNS, next(self.history.living("retrainjobs")))
 
     async def delete_job(self) -> None:
         await self._delete(JOBS, next(self.history.living("jobs")))

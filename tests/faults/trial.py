@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from tests.faults.endstate import end_state
 from tests.faults.entry import RESYNC_VARIABLE, SILENCE_VARIABLE
 from tests.faults.gate import Gate
-from tests.faults.history import Body
+from tests.faults.history import Body, History
 from tests.faults.kinds import NEEDS_RESYNC, AtEvent, Fault
 from tests.faults.lab import Lab
 from tests.faults.oracle import Evidence, Violation, violations
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.script import OUTAGE_S, Script
 from tests.faults.stage import Stage
+from tests.faults.truth import FINISHED
 from tests.faults.writes import Write
 
 RECOVERY_S = 30.0  # after the last fault everything is right within this
@@ -110,10 +111,10 @@ async def _settle(
         deadline = max(begun, script.last_fault_at) + recovery_s
         if any(each.rule in FOR_EVER for each in found):
             return found, now
-        if found or script.under_way:
+        if found or script.under_way or _is_busy(lab.observer.history(namespace)):
             well_at = None
             if now > deadline and not script.under_way:
-                return found, now
+                return found or [Violation("every run comes to its end", "one has not")], now
         else:
             well_at = now if well_at is None else well_at
             writes = [each.at for each in script.sent if not each.write.role.startswith("election")]
@@ -126,6 +127,11 @@ async def _settle(
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.25):
                 await changed.wait()
+
+
+def _is_busy(history: History) -> bool:
+    """Whether a run has not finished: quiet, while its pod is at work, is no end."""
+    return any(run.status.get("phase") not in FINISHED for run in history.living("retrainjobs"))
 
 
 class Crew:

@@ -45,6 +45,11 @@ def last(action: str, reason: str, tick: str, job: str | None, time: str) -> dic
     return {name: value for name, value in entry.items() if value is not None}
 
 
+def request(action: str, reason: str, token: str, job: str | None, time: str, since: str | None = None) -> dict[str, Any]:
+    """What became of a request, as JSON."""
+    return last(action, reason, since or time, job, time) | {"requestedAt": token}
+
+
 def active(*names: str) -> list[dict[str, str]]:
     return [{"name": name} for name in names]
 
@@ -61,7 +66,7 @@ def check(case: Case) -> None:
         assert condition(status, "Ready") == case.ready
     json_status = status.to_json()
     for name, value in case.status.items():
-        assert (condition(status, name) if name == "LastRunSucceeded" else json_status.get(name)) == value, name
+        assert (condition(status, name) if name in ("LastRunSucceeded", "Paused") else json_status.get(name)) == value, name
     assert tuple(entry(each) for each in new_decisions(case.observed.status, status)) == case.skipped
     assert tuple(f"{each.type} {each.reason}: {each.note}" for each in decision.events) == case.events
     assert decision.wake_at == (at(case.wake_at) if case.wake_at else None)
@@ -72,7 +77,8 @@ def check(case: Case) -> None:
 def told(action: object) -> str:
     match action:
         case CreateRun(body):
-            return f"run {body['metadata']['name']}"
+            replaces = body["spec"].get("replaces")
+            return f"run {body['metadata']['name']}" + (f" replaces {replaces}" if replaces else "")
         case DeleteRun(Key(_, name), _):
             return f"delete {name}"
         case WriteStatus():
@@ -104,6 +110,10 @@ def new_decisions(old: RetrainScheduleStatus, new: RetrainScheduleStatus) -> lis
 
 
 def entry(decision: dict[str, Any]) -> str:
+    if "requestedAt" in decision:
+        return " ".join(
+            [decision["action"], decision["reason"], decision["requestedAt"], *([decision["job"]] if "job" in decision else [])]
+        )
     day = at("00:00").strftime("%Y-%m-%dT")
 
     def tick(name: str) -> str:

@@ -74,6 +74,21 @@ CHILD = ChildRun(name=NAME, uid="u", owner_uid=None, schedule=None, phase=Phase.
             {"phase": Phase.SKIPPED, "completion_time": at("12:03:17"), "data_version": "d"},
             id="skipped: nothing trained",
         ),
+        pytest.param(
+            body(status={"phase": "Failed", "error": {"reason": "Replaced"}}),
+            {"phase": Phase.FAILED, "tells_nothing": True},
+            id="replaced: it tells nothing",
+        ),
+        pytest.param(
+            body(status={"phase": "Skipped", "duplicateGuard": {"key": "churn", "triggered": True}}),
+            {"phase": Phase.SKIPPED, "tells_nothing": True},
+            id="kept from starting by the guard: neither does it",
+        ),
+        pytest.param(
+            body(status={"phase": "Completed", "duplicateGuard": {"key": "churn", "triggered": False}}),
+            {"phase": Phase.COMPLETED},
+            id="it had the guard",
+        ),
     ],
 )
 def test_child_run(given: Body, expected: dict[str, Any]) -> None:
@@ -238,8 +253,14 @@ def test_spec_that_does_not_validate_is_a_value_with_what_is_wrong(spec: Any, me
     assert observed.spec.message == message
 
 
-def test_slim_keeps_neither_managed_fields_nor_annotations() -> None:
+def test_slim_keeps_neither_managed_fields_nor_annotations_of_others() -> None:
     given = body(spec={}, managedFields=[managed("11:00", "f:x")], annotations={"kubectl.kubernetes.io/last-applied-configuration": "{…}"})
     kept = json.loads(edge.slim(given))
     assert kept.keys() == {"metadata", "spec", "status"}
     assert not kept["metadata"].keys() & {"managedFields", "annotations"}
+
+
+def test_slim_keeps_annotations_of_ours() -> None:
+    annotations = {"retrain.dev/requestedAt": "now", "retrain.development/x": "y", "example.com/a": "b"}
+    observed = edge.schedule(edge.slim(body(spec={}, annotations=annotations)), ())
+    assert observed.metadata.annotations == {"retrain.dev/requestedAt": "now"}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from tests.builders import SCHEDULE_UID, at, child, ended, manual, schedule_spec, tick_name
+from tests.builders import NOW, at, child, ended, manual, metadata, schedule_spec, tick_name
 
 from retrain_operator.api.job import Phase
 from retrain_operator.api.schedule import ActiveRun, LastTrained, RetrainScheduleStatus
@@ -68,6 +68,19 @@ ACCOUNTS = [
             last_run=ELEVEN,
         ),
         id="several at once: in the order in which they finished",
+    ),
+    pytest.param(
+        Case((ended("10:00", "10:20", FAILED, tells_nothing=True), ended("11:00", "11:20", SKIPPED, tells_nothing=True))),
+        id="replaced, or kept from starting by the guard: neither a failure nor a success",
+    ),
+    pytest.param(
+        Case(
+            (ended("10:00", "10:20", FAILED, has_next=True), ended("10:00", "10:50", name="r1")),
+            success="10:50",
+            trained="r1",
+            last_run="r1",
+        ),
+        id="an attempt that another one follows is not counted, its last one is",
     ),
     pytest.param(Case((ended("10:00", "10:20"),), success="10:20", status=status(success="10:20")), id="counted before: not counted again"),
     pytest.param(
@@ -205,4 +218,63 @@ PRUNINGS = [
 
 @pytest.mark.parametrize(("limits", "runs", "expected"), PRUNINGS)
 def test_prunable(limits: dict[str, int], runs: tuple[ChildRun, ...], expected: tuple[str, ...]) -> None:
-    assert tuple(run.name for run in prunable(schedule_spec(**limits), SCHEDULE_UID, runs)) == expected
+    assert tuple(run.name for run in prunable(schedule_spec(**limits), metadata(), runs, NOW).runs) == expected
+
+
+LIVING = [
+    pytest.param((ended("10:00", "10:10", expires_at=at("12:00")),), (TEN,), None, id="its time to live is over: it goes"),
+    pytest.param((ended("10:00", "10:10", expires_at=at("12:01")),), (), "12:01", id="not yet over: woken when it is"),
+    pytest.param(
+        (ended("09:00", "09:10", expires_at=at("13:00")), ended("10:00", "10:10", expires_at=at("12:30"))),
+        (),
+        "12:30",
+        id="of several the one that is over first",
+    ),
+    pytest.param(
+        (manual("hand", phase=COMPLETED, completion_time=at("11:40"), expires_at=at("12:00")),),
+        (),
+        None,
+        id="a person's run of the schedule: it ends itself",
+    ),
+    pytest.param((child("10:00", expires_at=at("11:00")),), (), None, id="unfinished: never"),
+    pytest.param(
+        (ended("10:00", "10:10", FAILED, expires_at=at("11:00")), child("11:00", phase=Phase.PENDING, replaces=TEN)),
+        (),
+        None,
+        id="replaced by a run that has not finished: that one still looks for what it waits for",
+    ),
+    pytest.param(
+        (ended("10:00", "10:10", FAILED, expires_at=at("11:00")), ended("11:00", "11:10", replaces=TEN)),
+        (TEN,),
+        None,
+        id="replaced by a run that has finished: it goes",
+    ),
+    pytest.param(
+        (ended("10:00", "10:10", FAILED, has_next=True, next_pending=True, expires_at=at("11:00")),),
+        (),
+        None,
+        id="its next attempt is still to be made: never",
+    ),
+    pytest.param(
+        (
+            ended("10:00", "10:10", FAILED, has_next=True, next_pending=True),
+            ended("10:00", "10:30", name="r1", uid="r1", root_uid="uid-10:00", expires_at=at("11:00")),
+        ),
+        (),
+        None,
+        id="an attempt that its forerunner does not know as made: it would be made again",
+    ),
+]
+
+
+@pytest.mark.parametrize(("runs", "expected", "wake_at"), LIVING)
+def test_time_to_live(runs: tuple[ChildRun, ...], expected: tuple[str, ...], wake_at: str | None) -> None:
+    pruning = prunable(schedule_spec(), metadata(), runs, NOW)
+    assert tuple(run.name for run in pruning.runs) == expected
+    assert pruning.wake_at == (at(wake_at) if wake_at else None)
+
+
+def test_run_beyond_the_limit_wakes_nobody() -> None:
+    run = ended("10:00", "10:10", expires_at=at("13:00"))
+    pruning = prunable(schedule_spec(**history(successful=0)), metadata(), (run,), NOW)
+    assert ([each.name for each in pruning.runs], pruning.wake_at) == ([TEN], None)

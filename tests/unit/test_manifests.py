@@ -4,14 +4,17 @@ import json
 from typing import Any
 
 import pytest
-from tests.builders import NOW, RUN_UID, SCHEDULE, SCHEDULE_UID, at, metadata, run_metadata, run_spec, schedule_spec, tick_name
+from tests.builders import NOW, RUN_UID, SCHEDULE, SCHEDULE_UID, at, metadata, owner, run_metadata, run_spec, schedule_spec, tick_name
 
 from retrain_operator.api.contract import RESULT_PATH
 from retrain_operator.api.job import Previous, RetrainJobSpec
+from retrain_operator.api.names import LABEL_GUARD, RUN_NAME_MAX, SCHEDULE_NAME_MAX
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import run_id
+from retrain_operator.manifests.guard import guard_label
+from retrain_operator.manifests.guard import guard_key, guard_label, guard_lease
 from retrain_operator.manifests.jobs import CONFIG_MAX_BYTES, check, job
-from retrain_operator.manifests.runs import tick_run, tick_run_name
+from retrain_operator.manifests.runs import manual_run, manual_run_name, retry_run, tick_run, tick_run_name
 
 NAME = tick_name("12:00")
 CONFIG = {"z": None, "a": ["ü", 1.5], "b": {"c": True}}
@@ -89,6 +92,7 @@ def test_tick_run() -> None:
                 "retrain.dev/schedule": SCHEDULE,
                 "retrain.dev/trigger": "Schedule",
                 "retrain.dev/window": "2025-26",
+                "retrain.dev/guard": guard_label("churn/2025-26"),
             },
             "annotations": {"note": "x"},
             "ownerReferences": [
@@ -112,8 +116,37 @@ def test_tick_run() -> None:
             "window": "2025-26",
             "suspend": False,
             "previous": {"run": "churn-1", "dataVersion": "d1"},
+            "attempt": 1,
+            "retry": {"limit": 3, "baseSeconds": 30, "factor": 2.0, "maxSeconds": 3600, "jitter": 0.1},
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("policy", "window", "key"),
+    [("Forbid", None, "churn"), ("Queue", "2025-26", "churn/2025-26"), ("Replace", None, "churn"), ("Allow", None, None)],
+)
+def test_runs_of_a_schedule_say_what_guards_them(policy: str, window: str | None, key: str | None) -> None:
+    labels = {"labels": {LABEL_GUARD: "spoofed"}}
+    template = {"metadata": labels, "spec": {"trainer": {"image": "trainer:1"}}}
+    spec = schedule_spec(concurrency_policy=policy, window=window, job_template=template)
+    expected = guard_label(key) if key else None
+    for body in (tick_run(metadata(), spec, NOW, None), manual_run(metadata(), spec, "token", None)):
+        assert body["metadata"]["labels"].get(LABEL_GUARD) == expected
+
+
+def test_manual_run_differs_from_a_ticks_in_name_and_trigger() -> None:
+    tick = tick_run(metadata(), schedule_spec(window="2025-26"), NOW, None, "churn-1")
+    manual = manual_run(metadata(), schedule_spec(window="2025-26"), "2026-03-02", None, "churn-1")
+    assert manual["metadata"]["name"] == manual_run_name(SCHEDULE, "2026-03-02")
+    assert manual["metadata"]["labels"] == tick["metadata"]["labels"] | {"retrain.dev/trigger": "Manual"}
+    assert manual["metadata"]["ownerReferences"] == tick["metadata"]["ownerReferences"]
+    assert tick["spec"] == manual["spec"] | {"trigger": "Schedule", "scheduledTime": "2026-03-02T12:00:00Z"}
+    assert manual["spec"]["replaces"] == "churn-1"
+
+
+def test_name_of_a_manual_run_leaves_room_for_its_retries() -> None:
+    assert len(manual_run_name("s" * SCHEDULE_NAME_MAX, "token")) <= RUN_NAME_MAX
 
 
 def test_tick_run_reads_back_as_the_spec_that_it_was_made_from() -> None:
@@ -142,11 +175,141 @@ def test_job_is_one_attempt_of_one_pod_that_its_run_owns() -> None:
         "backoffLimit": 0,
         "completions": 1,
         "parallelism": 1,
-        "podFailurePolicy": {"rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]},
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {"action": "FailJob", "onExitCodes": {"containerName": "trainer", "operator": "In", "values": [2, 4, 5, 8, 137]}},
+            ]
+        },
         "activeDeadlineSeconds": 3600,
     }
     assert template["metadata"]["labels"] == labels
     assert json.loads(template["metadata"]["annotations"]["retrain.dev/config"]) == CONFIG
+
+
+def test_the_guard_is_a_label_of_job_and_pod() -> None:
+    body = job(run_metadata(), run_spec(), "g")
+    assert body["metadata"]["labels"]["retrain.dev/guard"] == body["spec"]["template"]["metadata"]["labels"]["retrain.dev/guard"] == "g"
+
+
+def test_a_job_for_a_queue_is_made_suspended_and_its_pod_is_not_the_queues() -> None:
+    body = job(run_metadata(), run_spec(queueName="gpus"))
+    assert body["spec"]["suspend"] is True
+    assert body["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+    assert "kueue.x-k8s.io/queue-name" not in body["spec"]["template"]["metadata"]["labels"]
+    assert "suspend" not in job(run_metadata(), run_spec())["spec"]
+
+
+ROOT = {"name": "first", "uid": "root-uid"}
+OF_SCHEDULE = {"owner_references": [owner("RetrainSchedule", SCHEDULE, SCHEDULE_UID)]}
+GUARDED = {"labels": {"retrain.dev/guard": "set by its schedule"}}
+
+
+@pytest.mark.parametrize(
+    ("meta", "spec", "key"),
+    [
+        pytest.param({}, {}, "churn", id="a person's run of a schedule"),
+        pytest.param({}, {"window": "2025-26"}, "churn/2025-26", id="each window apart"),
+        pytest.param({"labels": {"retrain.dev/guard-key": "k"}}, {"schedule": None, "window": "w"}, "k/w", id="by label"),
+        pytest.param({"labels": {"retrain.dev/guard-key": "k"}}, {}, "churn", id="a label does not get a run out of its schedule's guard"),
+        pytest.param({}, {"schedule": None, "window": "w"}, None, id="neither schedule nor label: none"),
+        pytest.param(OF_SCHEDULE | GUARDED, {"window": "w"}, "churn/w", id="made by a schedule with a guard"),
+        pytest.param(OF_SCHEDULE, {"window": "w"}, None, id="made by a schedule under Allow: none"),
+    ],
+)
+def test_guard_key(meta: dict[str, Any], spec: dict[str, Any], key: str | None) -> None:
+    assert guard_key(run_metadata(**meta), run_spec(**spec)) == key
+
+
+def test_a_ticks_run_carries_the_label_of_its_guard() -> None:
+    made = tick_run(metadata(), schedule_spec(window="w"), NOW, None)
+    read = run_metadata(labels=made["metadata"]["labels"], owner_references=made["metadata"]["ownerReferences"])
+    key = guard_key(read, RetrainJobSpec.model_validate(made["spec"]))
+    assert key == "churn/w"
+    assert made["metadata"]["labels"]["retrain.dev/guard"] == guard_label("churn/w")
+
+
+LEASE_OWNER = {"apiVersion": "retrain.dev/v1alpha1", "controller": False, "blockOwnerDeletion": False}
+
+
+@pytest.mark.parametrize(
+    ("meta", "spec", "holder", "owner_is"),
+    [
+        pytest.param({}, {}, (NAME, RUN_UID), ("RetrainJob", NAME, RUN_UID), id="a person's run: goes with it"),
+        pytest.param(OF_SCHEDULE, {}, (NAME, RUN_UID), ("RetrainSchedule", SCHEDULE, SCHEDULE_UID), id="a schedule's: goes with that"),
+        pytest.param(
+            {"name": "first-r1", "owner_references": [owner("RetrainJob", "first", "root-uid")]},
+            {"root": ROOT, "attempt": 2},
+            ("first", "root-uid"),
+            ("RetrainJob", "first", "root-uid"),
+            id="a retry: in the name of the first attempt",
+        ),
+    ],
+)
+def test_guard_lease(meta: dict[str, Any], spec: dict[str, Any], holder: tuple[str, str], owner_is: tuple[str, str, str]) -> None:
+    body = guard_lease(run_metadata(**meta), run_spec(**spec), "churn", version=None, uid=None)
+    kind, name, uid = owner_is
+    labels = body["metadata"].pop("labels")
+    assert body == {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": f"retrain-guard-{guard_label('churn')}",
+            "namespace": "ml",
+            "annotations": {"retrain.dev/holder": holder[0]},
+            "ownerReferences": [LEASE_OWNER | {"kind": kind, "name": name, "uid": uid}],
+        },
+        "spec": {"holderIdentity": holder[1]},
+    }
+    assert labels["retrain.dev/guard"] == guard_label("churn")
+    again = guard_lease(run_metadata(**meta), run_spec(**spec), "churn", version="8", uid="lease")
+    assert (again["metadata"]["resourceVersion"], again["metadata"]["uid"]) == ("8", "lease")
+
+
+def test_guard_labels_are_labels_and_differ() -> None:
+    keys = ["churn", "churn/w", "churn/" + "w" * 63, "k" * 63 + "/" + "w" * 63]
+    assert len({guard_label(key) for key in keys}) == len(keys)
+    assert {len(guard_label(key)) for key in keys} == {16}
+
+
+OF_ROOT = {
+    "apiVersion": "retrain.dev/v1alpha1", "kind": "RetrainJob", "name": NAME, "uid": RUN_UID,
+    "controller": True, "blockOwnerDeletion": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("meta", "owners"),
+    [
+        pytest.param({}, [OF_ROOT], id="of a person's run: goes with the first attempt"),
+        pytest.param(OF_SCHEDULE, OF_SCHEDULE["owner_references"], id="of a schedule's run: goes with the schedule"),
+    ],
+)
+def test_retry_run(meta: dict[str, Any], owners: list[dict[str, Any]]) -> None:
+    spec = run_spec(**FULL, replaces="old", queueName="gpus", retry={"limit": 2})
+    made = retry_run(run_metadata(labels={"team": "growth", "retrain.dev/guard": "g"}, **meta), spec, f"{NAME}-r1")
+    assert made["metadata"] == {
+        "name": f"{NAME}-r1",
+        "namespace": "ml",
+        "labels": {
+            "team": "growth",
+            "retrain.dev/guard": "g",
+            "retrain.dev/schedule": SCHEDULE,
+            "retrain.dev/trigger": "Retry",
+            "retrain.dev/window": "2025-26",
+            "retrain.dev/root": NAME,
+        },
+        "ownerReferences": owners,
+    }
+    changed = {"trigger": "Retry", "attempt": 2, "root": {"name": NAME, "uid": RUN_UID}}
+    expected = {name: value for name, value in spec.to_json().items() if name != "replaces"} | changed
+    assert made["spec"] == expected
+
+
+def test_a_third_attempt_has_the_root_of_the_second() -> None:
+    second = run_spec(trigger="Retry", attempt=2, root=ROOT)
+    made = retry_run(run_metadata(name="first-r1"), second, "first-r2")
+    assert (made["spec"]["root"], made["spec"]["attempt"], made["metadata"]["labels"]["retrain.dev/root"]) == (ROOT, 3, "first")
 
 
 def test_pod_carries_every_field_of_the_trainer() -> None:

@@ -25,10 +25,12 @@ from tests.builders import (
 from retrain_operator.api.base import Condition
 from retrain_operator.api.job import Phase, RetrainJobStatus
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.guard import guard_label
 from retrain_operator.manifests.jobs import job as job_of
-from retrain_operator.rules.decision import CreateJob, WriteStatus
+from retrain_operator.rules.decision import CreateJob, TakeGuard, WriteStatus
 from retrain_operator.rules.observed import RunObserved
-from retrain_operator.rules.run import decide, format_duration
+from retrain_operator.rules.run import decide
+from retrain_operator.rules.run_status import format_duration
 
 NAME = tick_name("12:00")
 FOREIGN: dict[str, Any] = {"owner_uid": "somebody", "owner_run": None}
@@ -80,7 +82,7 @@ def ends(observed: RunObserved, reason: str, *, started: bool = True, completed:
 
 
 STARTING = [
-    pytest.param(Case(run(), (f"job {NAME}",)), id="new: its Job, and no write that tells nothing"),
+    pytest.param(Case(run(), ("guard", f"job {NAME}")), id="new: its Job, and no write that tells nothing"),
     pytest.param(
         Case(
             run(suspend=True),
@@ -91,7 +93,7 @@ STARTING = [
         id="suspended before it started: held",
     ),
     pytest.param(Case(run(suspend=True, status=going("Suspended"))), id="still held: nothing"),
-    pytest.param(Case(run(status=going("Suspended"), meta={"generation": 2}), (f"job {NAME}",)), id="released: its Job"),
+    pytest.param(Case(run(status=going("Suspended"), meta={"generation": 2}), ("guard", f"job {NAME}")), id="released: its Job"),
     pytest.param(
         Case(
             run(status=going("Suspended"), meta={"generation": 2}, job=job_state()),
@@ -189,7 +191,7 @@ REFUSED = [
     ),
     pytest.param(Case(run(job=job_state(**LEFTOVER))), id="the Job of a deleted run of the same name is still there: wait for its end"),
     pytest.param(Case(run(job=job_ended(**LEFTOVER), pod=pod_end()), ()), id="it has ended: its result is not this run's"),
-    pytest.param(Case(run(job=job_state(**LEFTOVER, deleted=True)), (f"job {NAME}",)), id="it is gone: the run gets its own Job"),
+    pytest.param(Case(run(job=job_state(**LEFTOVER, deleted=True)), ("guard", f"job {NAME}")), id="it is gone: the run gets its own Job"),
 ]
 
 ENDING = [
@@ -254,10 +256,12 @@ ENDING = [
         id="exit 0 without an answer: ContractViolation",
     ),
     pytest.param(
-        ends(run(job=job_ended(), status=RUNNING), "ResultLost", completed="12:03:17"), id="ended while nobody looked, pod gone: ResultLost"
+        ends(run(job=job_ended(), status=RUNNING, retry={"limit": 0}), "ResultLost", completed="12:03:17"),
+        id="ended while nobody looked, pod gone: ResultLost",
     ),
     pytest.param(
-        ends(run(job=job_failed(), status=RUNNING), "PodLost", completed="12:03:17"), id="failed while nobody looked, pod gone: PodLost"
+        ends(run(job=job_failed(), status=RUNNING, retry={"limit": 0}), "PodLost", completed="12:03:17"),
+        id="failed while nobody looked, pod gone: PodLost",
     ),
     pytest.param(
         ends(run(job=job_failed("DeadlineExceeded")), "DeadlineExceeded", completed="12:03:17"),
@@ -311,7 +315,9 @@ def test_decide(case: Case) -> None:
     actions = []
     observed = case.observed
     for action in decision.actions:
-        if isinstance(action, CreateJob):
+        if isinstance(action, TakeGuard):
+            actions.append("guard")
+        elif isinstance(action, CreateJob):
             actions.append(f"job {action.body['metadata']['name']}")
             observed = replace(observed, job=job_state(start_time=None))
         elif isinstance(action, WriteStatus):
@@ -348,9 +354,9 @@ def test_transition_time_moves_with_the_status_of_the_condition_only() -> None:
 
 
 def test_job_is_the_one_that_manifests_makes() -> None:
-    [action] = decide(run(), at("12:05")).actions
+    [_, action] = decide(run(), at("12:05")).actions
     assert isinstance(action, CreateJob)
-    assert action.body == job_of(run_metadata(), run_spec())
+    assert action.body == job_of(run_metadata(), run_spec(), guard_label("churn"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What holds of a schedule whatever happens to it: random histories of time, runs, suspensions, edits, outages and crashes."""
+"""What holds of a schedule whatever happens to it: random histories of time, runs, requests, edits, outages and crashes."""
 
 import json
 from collections import Counter
@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from tests.builders import CREATED, SCHEDULE, SCHEDULE_UID, metadata, schedule_spec
 
 from retrain_operator.api.job import Phase
-from retrain_operator.api.schedule import Action, RetrainScheduleStatus, TickDecision
+from retrain_operator.api.names import ANNOTATION_REQUESTED_AT, LABEL_GUARD
+from retrain_operator.api.schedule import Action, ConcurrencyPolicy, MissedRunPolicy, RetrainScheduleStatus, TickDecision
 from retrain_operator.cron import Cron
 from retrain_operator.reconcile import edge
-from retrain_operator.rules.decision import CreateRun, DeleteRun, WriteStatus
+from retrain_operator.rules.conditions import find
+from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, WriteStatus
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.schedule import decide
 
@@ -57,11 +59,23 @@ class ByHand:
     """Somebody makes a run of the schedule."""
 
 
-Step = Advance | Look | End | Edit | ByHand
+@dataclass(frozen=True)
+class Request:
+    """Somebody asks for a run, with a token that was never used; or takes the request back."""
+
+    is_withdrawn: bool = False
+
+
+Step = Advance | Look | End | Edit | ByHand | Request
 EDITS = st.one_of(
     st.tuples(st.just("suspend"), st.booleans()),
     st.tuples(st.just("schedule"), st.sampled_from(EXPRESSIONS)),
     st.tuples(st.just("starting_deadline_seconds"), st.sampled_from([None, 10, 900])),
+    st.tuples(st.just("concurrency_policy"), st.sampled_from(ConcurrencyPolicy)),
+    st.tuples(st.just("missed_run_policy"), st.sampled_from(MissedRunPolicy)),
+    st.tuples(st.just("max_catch_up"), st.sampled_from([1, 3, 10])),
+    st.tuples(st.just("suspend_after_failures"), st.sampled_from([None, 1, 2])),
+    st.tuples(st.just("dry_run"), st.booleans()),
 )
 STEPS = st.lists(
     st.one_of(
@@ -71,6 +85,7 @@ STEPS = st.lists(
         st.builds(End, st.sampled_from([Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED])),
         st.builds(Edit, EDITS, st.booleans()),
         st.just(ByHand()),
+        st.builds(Request, st.sampled_from([False, False, False, True])),
     ),
     max_size=40,
 )
@@ -87,7 +102,11 @@ class World:
     generation: int = 1
     edited_at: datetime | None = CREATED
     suspend_edited_at: datetime | None = None
+    token: str | None = None
+    tokens: int = 0
+    seen: set[str] = field(default_factory=set)  # tokens that were there when somebody looked, and lived on
     made: Counter[datetime] = field(default_factory=Counter)
+    made_for: Counter[str] = field(default_factory=Counter)  # tokens
     entries: list[TickDecision] = field(default_factory=list)
     finished: list[ChildRun] = field(default_factory=list)
     due: set[datetime] = field(default_factory=set)  # must be accounted for
@@ -97,6 +116,7 @@ class World:
     looked_at: datetime = CREATED
     is_known: bool = False  # to the operator
     was_suspended: bool = False  # as the operator knows
+    forgiven: int = 0  # runs that were finished when an edit lifted a pause
     busy_at: datetime = CREATED  # nothing ends in the second of another end or of a look: rows of their own tell of that
 
     def __post_init__(self) -> None:
@@ -107,7 +127,7 @@ class World:
 
     def observed(self) -> ScheduleObserved:
         return ScheduleObserved(
-            metadata=metadata(generation=self.generation),
+            metadata=metadata(generation=self.generation, annotations={ANNOTATION_REQUESTED_AT: self.token} if self.token else {}),
             spec=schedule_spec(**self.spec),
             status=self.status,
             runs=tuple(self.runs.values()),
@@ -128,9 +148,14 @@ class World:
                 self.look(survives)
             case End(phase) if self.unfinished() and self.now > self.busy_at:
                 self.busy_at = self.now
-                run = replace(self.unfinished()[0], phase=phase, completion_time=self.now, trained=phase is Phase.COMPLETED)
+                run = self.unfinished()[0]
+                is_replaced = any(each.replaces == run.name for each in self.unfinished())
+                phase = Phase.FAILED if is_replaced else phase
+                trained = phase is Phase.COMPLETED
+                run = replace(run, phase=phase, completion_time=self.now, trained=trained, tells_nothing=is_replaced)
                 self.runs[run.name] = run
-                self.finished.append(run)
+                if not is_replaced:
+                    self.finished.append(run)
             case Edit((name, value), is_told) if self.spec.get(name) != value:
                 self.maybe |= set(self.asked_for().ticks_backward(self.now, self.looked_at))
                 self.spec[name] = value
@@ -143,18 +168,19 @@ class World:
                 name = f"hand{len(self.runs)}-{len(self.finished)}-{self.now:%H%M}"
                 run = ChildRun(name=name, uid=name, owner_uid=None, schedule=SCHEDULE, phase=Phase.PENDING, created=self.now)
                 self.runs.setdefault(name, run)
+            case Request(is_withdrawn):
+                self.tokens += 1
+                self.token = None if is_withdrawn else f"token-{self.tokens}"
 
     def look(self, survives: int) -> None:
         self.busy_at = self.now
         before = self.observed()
         decision = decide(before, self.now)
         kinds = [type(action) for action in decision.actions]
-        assert kinds.count(CreateRun) <= 1
-        assert kinds == sorted(kinds, key=[CreateRun, WriteStatus, DeleteRun].index), "run, status, prunes"
+        assert kinds == sorted(kinds, key=[CreateRun, WriteStatus, DeleteRun].index), "runs, status, prunes"
         if CreateRun in kinds:
-            assert not self.unfinished(), "nothing starts while a run is unfinished"
-            assert not self.spec.get("suspend"), "nothing starts while suspended"
             assert WriteStatus in kinds
+            assert not self.spec.get("dry_run"), "a dry run makes nothing"
         for action in decision.actions[:survives]:
             match action:
                 case CreateRun(body):
@@ -162,11 +188,16 @@ class World:
                     run = edge.child_run(body | {"metadata": stored})
                     assert run.name not in self.runs
                     assert (run.owner_uid, run.schedule) == (SCHEDULE_UID, SCHEDULE)
-                    assert run.scheduled_time is not None
-                    resumed_at = min(self.suspend_edited_at or self.now, self.now)
-                    assert not (self.was_suspended and run.scheduled_time <= resumed_at), "a tick of a suspension runs"
+                    self.assert_concurrency(run, body)
+                    if run.scheduled_time is not None:
+                        self.assert_may_start(run.scheduled_time, decision)
+                        assert run.scheduled_time > max(self.made, default=CREATED), "oldest first"
+                        self.made[run.scheduled_time] += 1
+                    else:
+                        assert body["spec"]["trigger"] == "Manual"
+                        assert self.token is not None
+                        self.made_for[self.token] += 1
                     self.runs[run.name] = run
-                    self.made[run.scheduled_time] += 1
                 case WriteStatus(status):
                     self.write(status)
                 case DeleteRun(key, uid):
@@ -175,8 +206,26 @@ class World:
                     assert run.is_finished
                     self.assert_counted()
         if survives >= len(decision.actions):
+            self.seen |= {self.token} if self.token else set()
             self.account_for_due_ticks()
             self.assert_settled(decision.wake_at)
+
+    def assert_concurrency(self, run: ChildRun, body: dict[str, Any]) -> None:
+        active = {each.name for each in self.unfinished()}
+        policy = self.spec.get("concurrency_policy", ConcurrencyPolicy.FORBID)
+        assert (LABEL_GUARD in body["metadata"]["labels"]) == (policy is not ConcurrencyPolicy.ALLOW)
+        if policy is ConcurrencyPolicy.REPLACE and active:
+            assert run.replaces in active, "it replaces an unfinished run"
+            assert run.replaces not in {each.replaces for each in self.unfinished()}, "which nothing replaces yet"
+        elif policy is not ConcurrencyPolicy.ALLOW:
+            assert not active, "nothing starts while a run is unfinished"
+
+    def assert_may_start(self, tick: datetime, decision: Decision) -> None:
+        assert not self.spec.get("suspend"), "no tick starts while suspended"
+        [status] = [action.status for action in decision.actions if isinstance(action, WriteStatus)]
+        assert not is_paused(RetrainScheduleStatus.model_validate(status)), "no tick starts while paused"
+        resumed_at = min(self.suspend_edited_at or self.now, self.now)
+        assert not (self.was_suspended and tick <= resumed_at), "a tick of a suspension runs"
 
     def write(self, body: dict[str, Any]) -> None:
         new = RetrainScheduleStatus.model_validate(json.loads(json.dumps(body)))
@@ -185,6 +234,9 @@ class World:
         added = next(count for count in range(len(recent) + 1) if recent[count:] == old[: len(recent) - count])
         self.entries += recent[:added]
         assert all(entry.action is Action.SKIP for entry in recent)
+        before = find(self.status.conditions, "Paused")
+        if before is not None and is_paused(self.status) and before.observed_generation != self.generation:
+            self.forgiven = len(self.finished)
         self.status = new
 
     def account_for_due_ticks(self) -> None:
@@ -209,7 +261,7 @@ class World:
 
     def assert_counted(self) -> None:
         failures = 0
-        for run in self.finished:
+        for run in self.finished[self.forgiven :]:
             failures = failures + 1 if run.phase is Phase.FAILED else 0
         assert self.status.consecutive_failures == failures
         trained = [run.name for run in self.finished if run.trained]
@@ -217,7 +269,8 @@ class World:
 
     def accounted(self) -> Counter[datetime]:
         """How often each tick was told of: as a run, or in an entry."""
-        return self.made + Counter(tick for entry in self.entries for tick in self.expanded(entry))
+        entries = (entry for entry in self.entries if entry.requested_at is None)
+        return self.made + Counter(tick for entry in entries for tick in self.expanded(entry))
 
     def expanded(self, entry: TickDecision) -> Iterator[datetime]:
         if entry.first_scheduled_time is None:
@@ -233,6 +286,11 @@ class World:
         yield from ticks
 
 
+def is_paused(status: RetrainScheduleStatus) -> bool:
+    condition = find(status.conditions, "Paused")
+    return condition is not None and condition.status == "True"
+
+
 def play(spec: dict[str, Any], steps: list[Step]) -> World:
     world = World({"schedule": EXPRESSIONS[0], "successful_jobs_history_limit": 0, "failed_jobs_history_limit": 1} | spec)
     for step in steps:
@@ -241,26 +299,58 @@ def play(spec: dict[str, Any], steps: list[Step]) -> World:
     return world
 
 
-SPECS = st.fixed_dictionaries({"schedule": st.sampled_from(EXPRESSIONS), "starting_deadline_seconds": st.sampled_from([None, 10, 900])})
+SPECS = st.fixed_dictionaries(
+    {
+        "schedule": st.sampled_from(EXPRESSIONS),
+        "starting_deadline_seconds": st.sampled_from([None, 10, 900]),
+        "concurrency_policy": st.sampled_from(ConcurrencyPolicy),
+        "missed_run_policy": st.sampled_from(MissedRunPolicy),
+        "max_catch_up": st.sampled_from([1, 3, 10]),
+        "suspend_after_failures": st.sampled_from([None, 1, 2]),
+    }
+)
 TWENTY = {"schedule": "*/10 * * * *"}
+CATCHES_UP = TWENTY | {"missed_run_policy": MissedRunPolicy.ALL}
 RESUMED: list[Step] = [Edit(("suspend", True)), Look(), Advance(100), Edit(("suspend", False)), Look()]
 CRASHED: list[Step] = [Advance(40), Look(1), Advance(30), End(Phase.FAILED), Advance(60), Look()]
 EDITED: list[Step] = [ByHand(), Advance(40), Look(), Advance(5), Edit(("schedule", EXPRESSIONS[2])), Look(), Advance(60), Look()]
+ASKED: list[Step] = [
+    ByHand(), Request(), Look(), Request(), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Request(), Look(), Request(True), Look(),
+]  # fmt: skip
+LINED_UP: list[Step] = [
+    Advance(100), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Advance(3), Edit(("schedule", EXPRESSIONS[0])), Look(),
+]  # fmt: skip
+PAUSED: list[Step] = [
+    Advance(60), Look(), Advance(1), End(Phase.FAILED), Advance(70), Look(), Request(), Look(), Advance(1), End(Phase.FAILED), Look(),
+    Edit(("max_catch_up", 2)), Advance(70), Look(), Advance(1), End(Phase.FAILED), Look(), Request(), Look(), Advance(1),
+    End(Phase.COMPLETED), Advance(70), Look(),
+]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=400, deadline=None)
 @example({}, RESUMED)
 @example({}, CRASHED)
 @example({}, EDITED)
 @example(TWENTY, [*CRASHED, *EDITED, *RESUMED])
+@example({}, ASKED)
+@example({"concurrency_policy": ConcurrencyPolicy.REPLACE}, ASKED)
+@example(CATCHES_UP, LINED_UP)
+@example({"suspend_after_failures": 1}, PAUSED)
+@example(CATCHES_UP | {"concurrency_policy": ConcurrencyPolicy.ALLOW}, LINED_UP)
 @given(SPECS, STEPS)
-def test_every_due_tick_ends_exactly_once_as_a_run_or_as_an_entry(spec: dict[str, Any], steps: list[Step]) -> None:
+def test_every_due_tick_and_every_token_ends_exactly_once(spec: dict[str, Any], steps: list[Step]) -> None:
     world = play(spec, steps)
     last = world.status.last_decision
-    waits = {last.scheduled_time} if last and last.action is Action.WAIT else set()
+    waits = set(world.expanded(last)) if last and last.action is Action.WAIT else set()
     told = world.accounted()
     assert waits <= world.due
     assert {tick: told[tick] for tick in world.due - waits} == dict.fromkeys(world.due - waits, 1)
     assert {tick: count for tick, count in told.items() if count > 1} == {}
     assert told.keys() <= world.due | world.maybe
     assert not told.keys() & waits
+    request = world.status.last_request
+    pending = {request.requested_at} if request and request.action is Action.WAIT else set()
+    acted = world.made_for + Counter(entry.requested_at for entry in world.entries if entry.requested_at is not None)
+    assert {token: acted[token] for token in world.seen - pending} == dict.fromkeys(world.seen - pending, 1)
+    assert not acted.keys() & pending
+    assert max(acted.values(), default=1) == 1

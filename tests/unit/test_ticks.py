@@ -1,55 +1,10 @@
-"""What becomes of each due tick. The schedule is hourly; a tick is written as its time of day."""
-
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+"""What becomes of each due tick, under the default policies. The schedule is hourly; a tick is written as its time of day."""
 
 import pytest
-from tests.builders import at, child, ended, manual, metadata, schedule_spec, short, tick_name
+from tests.builders import at, child, ended, manual, tick_name
+from tests.unit.tick_table import Case, check, starts, waits
 
 from retrain_operator.api.job import Phase
-from retrain_operator.api.schedule import TickDecision
-from retrain_operator.cron import Cron
-from retrain_operator.rules.observed import ChildRun
-from retrain_operator.rules.ticks import plan
-
-
-def told(decision: TickDecision | None) -> str | None:
-    """`Skip Superseded 09:00..11:00 x3`, and the job where there is one."""
-    if decision is None:
-        return None
-    ticks = short(decision.scheduled_time)
-    if decision.first_scheduled_time:
-        ticks = f"{short(decision.first_scheduled_time)}..{ticks} x{decision.count}"
-    return " ".join([decision.action, decision.reason, ticks, *([decision.job] if decision.job else [])])
-
-
-@dataclass(frozen=True)
-class Case:
-    """Ticks in (floor, now] and what is expected of them."""
-
-    newest: str | None
-    now: str = "12:00"
-    floor: str = "11:00"
-    runs: tuple[ChildRun, ...] = ()
-    spec: dict[str, Any] = field(default_factory=dict)
-    held_until: str | None = None
-    through: str = "12:00"
-    skipped: tuple[str, ...] = ()
-    last_run: str | None = None
-    starts: bool = False
-    missed_many: bool = False
-    wake_at: str | None = "13:00"
-
-
-def starts(tick: str, **expected: Any) -> Case:
-    name = tick_name(tick)
-    return Case(f"Run Scheduled {tick} {name}", last_run=tick, starts=True, **expected)
-
-
-def waits(tick: str, run: ChildRun, **expected: Any) -> Case:
-    return Case(f"Wait ConcurrencyForbid {tick} {run.name}", **expected)
-
 
 ELEVEN = tick_name("11:00")
 TWELVE = tick_name("12:00")
@@ -266,20 +221,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_plan(case: Case) -> None:
-    def instant(text: str | None) -> datetime | None:
-        return at(text) if text else None
-
-    cron = Cron.parse("0 * * * *")
-    spec = schedule_spec(**case.spec)
-    ticks = plan(cron, spec, metadata(), case.runs, floor=at(case.floor), held_until=instant(case.held_until), now=at(case.now))
-    assert told(ticks.newest) == case.newest
-    assert [told(each) for each in ticks.skipped] == list(case.skipped)
-    assert ticks.decided_through == at(case.through)
-    assert ticks.start is case.starts
-    assert (ticks.last_run.scheduled_time if ticks.last_run else None) == instant(case.last_run)
-    assert ticks.missed_many is case.missed_many
-    assert ticks.wake_at == instant(case.wake_at)
-    assert all(each.time == at(case.now) for each in ticks.skipped)
+    check(case)
 
 
 def test_job_that_finished_without_a_time_is_in_nobodys_way() -> None:

@@ -7,7 +7,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, Rule, SpecModel, Time, list_map
 from retrain_operator.api.contract import RunDetails
-from retrain_operator.api.names import SCHEDULE_NAME_MAX
+from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
 from retrain_operator.api.trainer import ConfigFrom, Data, Output, Trainer
 
 MUTABLE_RUN_FIELDS = frozenset({"suspend"})
@@ -121,7 +121,7 @@ class Previous(SpecModel):
 class Root(SpecModel):
     """The first attempt of a retried run. Written by the operator when it makes a retry."""
 
-    name: str = Field(min_length=1, max_length=253, description="Name of the RetrainJob.")
+    name: str = Field(min_length=1, max_length=RUN_NAME_MAX, description="Name of the RetrainJob.")
     uid: str = Field(min_length=1, max_length=64, description="UID of the RetrainJob.")
 
 
@@ -143,6 +143,23 @@ class RetrainJobSpec(RunTemplateSpec):
     replaces: str | None = Field(
         None, min_length=1, max_length=253, description="Unfinished run that is ended for this one, which starts when its pods are gone."
     )
+
+
+# Of a RetrainJob's metadata and spec together. That the name of a retry is the one of its attempt costs CEL too much to ask.
+NAME_RULE = (
+    f"size(self.metadata.name) <= (has(self.spec.root) ? {RETRY_NAME_MAX} : {RUN_NAME_MAX})",
+    f"choose a name of at most {RUN_NAME_MAX} characters: the names of its Jobs are made from it",
+)
+
+
+def has_right_length(name: str, spec: RetrainJobSpec) -> bool:
+    """NAME_RULE, where there is no API server."""
+    return len(name) <= (RETRY_NAME_MAX if spec.root else RUN_NAME_MAX)
+
+
+def attempt_name(root: str, attempt: int) -> str:
+    """Name of a further attempt, from 2. It is the attempt's lock."""
+    return f"{root}-r{attempt - 1}"
 
 
 class RunError(ApiModel):
@@ -167,6 +184,7 @@ class Stopping(ApiModel):
 
     reason: str = Field(description="One CamelCase word.")
     message: str = Field(description="What happened and what to do.")
+    time: Time = Field(description="When that was decided.")
 
 
 class DuplicateGuard(ApiModel):

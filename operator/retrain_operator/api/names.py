@@ -26,6 +26,7 @@ TRAINER_CONTAINER = "trainer"
 
 SCHEDULE_NAME_MAX = 40  # "-" and eight digits of minutes leave room for "-r10" within a Job's 63 characters
 RUN_NAME_MAX = 57  # a Job's name has at most 63 characters, and a retry appends "-r10" or longer
+RETRY_NAME_MAX = 61  # with "-r99"
 
 
 class Key(NamedTuple):

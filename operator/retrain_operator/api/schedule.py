@@ -100,8 +100,8 @@ class RetrainScheduleSpec(SpecModel):
         None,
         ge=1,
         le=100,
-        description="No more automatic starts after this many failed runs in a row, retries not counted, until a run goes well (one that is "
-        "started by hand, say) or the spec is edited.",
+        description="After this many failed runs in a row (retries are not counted) automatic starts are held, by the condition Paused, "
+        "until a run goes well, one that is started by hand for instance, or the spec is edited.",
     )
     job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
     successful_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
@@ -121,23 +121,16 @@ class TickDecision(ApiModel):
 
     action: Action = Field(description="Run, Skip, or Wait for an unfinished run.")
     reason: str = Field(description="Why, one CamelCase word.")
-    scheduled_time: Time | None = Field(None, description="The tick; the last one when count is above 1. Absent for a request.")
+    scheduled_time: Time = Field(description="The tick; the last one when count is above 1. Of a request, when it was first seen.")
     first_scheduled_time: Time | None = Field(None, description="The first tick, when count is above 1.")
     count: int | None = Field(None, description="How many ticks this tells of, when more than one.")
     requested_at: str | None = Field(None, description="Token of the request. Absent for a tick.")
     job: str | None = Field(None, description="The RetrainJob that was made, that is in the way, or that a dry run would have made.")
     time: Time = Field(description="When it was decided.")
 
-    @property
-    def tick(self) -> datetime:
-        """The tick; of a decision that is about ticks."""
-        assert self.scheduled_time is not None
-        return self.scheduled_time
-
-    @property
-    def first_tick(self) -> datetime:
-        """The earliest of the ticks that this tells of."""
-        return self.first_scheduled_time or self.tick
+    def covers(self, tick: datetime) -> bool:
+        """Whether this tells of the tick."""
+        return (self.first_scheduled_time or self.scheduled_time) <= tick <= self.scheduled_time
 
     def is_same(self, other: "TickDecision | None") -> bool:
         """Whether nothing but the moment of looking differs."""

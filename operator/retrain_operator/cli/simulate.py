@@ -16,7 +16,7 @@ import yaml
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.cli.timeline import tell
 from retrain_operator.cluster.protocol import Body, Rejected
-from retrain_operator.embedded.simulation import Question, simulate
+from retrain_operator.embedded.simulation import OperatorBug, Question, simulate
 from retrain_operator.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("-f", "--file", action="append", required=True, help="file or folder with RetrainSchedules; - is stdin; repeatable")
     parser.add_argument("--from", dest="start", type=_instant, metavar="INSTANT", help="ISO 8601, e.g. 2026-03-01T00:00Z (default: now)")
     parser.add_argument("--days", type=_days, default=7, help="length of the simulation (default: %(default)s)")
-    parser.add_argument("--runs-take", type=_span, default=2400, metavar="SPAN", help="how long a run takes, e.g. 90s or 1h30m (default: 40m)")
+    parser.add_argument(
+        "--runs-take", type=_span, default=2400, metavar="SPAN", help="how long a run takes, e.g. 90s or 1h30m (default: 40m)"
+    )
     parser.add_argument("--fail-rate", type=_rate, default=0.0, metavar="RATE", help="share of runs that fail, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw which runs fail (default: %(default)s)")
     parser.add_argument(
@@ -51,7 +53,7 @@ def add_to(commands: "Commands") -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Exit code 0 when every schedule was simulated, 2 when one is not valid or cannot be read."""
+    """Exit code 0 when every schedule was simulated, 2 when one is not valid or cannot be read, 1 for a bug of ours."""
     logging.getLogger("retrain_operator").setLevel(logging.ERROR)  # the timeline tells the story
     start = (options.start or datetime.now(UTC)).replace(second=0, microsecond=0)
     code, found, told = 0, 0, 0
@@ -80,6 +82,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"retrain simulate: {name}: {error.message}", file=sys.stderr)
             code = 2
             continue
+        except OperatorBug as error:
+            print(f"retrain simulate: {name}: {_title(document)}: {error}", file=sys.stderr)
+            return 1
         except InvalidSpec as error:
             print(f'retrain simulate: {name}: {KIND} "{_title(document)}" cannot work: {error.message}', file=sys.stderr)
             code = 2

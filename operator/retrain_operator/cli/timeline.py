@@ -4,6 +4,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from retrain_operator.embedded.simulation_story import Entry, Story, What
 
@@ -25,7 +26,8 @@ _COLOURS = {
 }
 _RARE = (What.NOTE, What.EVENT, What.DOWN, What.UP)
 _USUAL = (What.STARTED, What.COMPLETED)
-_PLURALS = {
+_OF_TICKS = (What.TICK_SKIPPED, What.WAITS, What.DECIDED)
+_OF_RUNS = {
     What.STARTED: "started",
     What.COMPLETED: "completed",
     What.FAILED: "failed",
@@ -62,22 +64,29 @@ def _remarkable(entries: Sequence[Entry]) -> list[int]:
     if len(entries) <= LINES_MAX:
         return list(range(len(entries)))
     ends = {*range(_ENDS_SHOWN), *range(len(entries) - _ENDS_SHOWN, len(entries))}
-    chosen = {index for index, entry in enumerate(entries) if entry.what not in _USUAL}
+    chosen = {index for index, entry in enumerate(entries) if entry.what not in _USUAL or _is_late(entry)}
     if len(chosen) > LINES_MAX:
-        often = Counter(entry.what for entry in entries)
-        chosen = {index for index in chosen if entries[index].what in _RARE or often[entries[index].what] <= LINES_MAX // 4}
+        often = Counter((entry.what, entry.reason, _is_late(entry)) for entry in entries)
+        chosen = {
+            index
+            for index in chosen
+            if (entry := entries[index]).what in _RARE or often[entry.what, entry.reason, _is_late(entry)] <= LINES_MAX // 4
+        }
     indices = sorted(ends | set(sorted(chosen)[:LINES_MAX]))
     # A gap of one line is better filled than told of.
-    return sorted({*indices, *(low + 1 for low, high in zip(indices, indices[1:], strict=False) if high - low == 2)})
+    return sorted({*indices, *(low + 1 for low, high in pairwise(indices) if high - low == 2)})
 
 
 def _counted(entries: Sequence[Entry]) -> str:
     count = Counter(dict.fromkeys(What, 0))
     for entry in entries:
         count[entry.what] += entry.count
-    runs = [f"{count[what]} {word}" for what, word in _PLURALS.items() if count[what]]
-    others = [f"{count[what]} × {what.value}" for what in What if count[what] and what not in _PLURALS]
-    return "; ".join([*(["runs: " + ", ".join(runs)] if runs else []), *others])
+    runs = [f"{count[what]} {word}" for what, word in _OF_RUNS.items() if count[what]]
+    ticks = [f"{count[what]} {what.value.removeprefix('tick ')}" for what in _OF_TICKS if count[what]]
+    others = [f"{count[what]} {what.value}s" for what in (What.NOTE, What.EVENT) if count[what]]
+    outages = [f"{count[What.DOWN]} outages"] if count[What.DOWN] else []
+    named = [f"{name}: {', '.join(counts)}" for name, counts in (("runs", runs), ("ticks", ticks)) if counts]
+    return "; ".join([*named, *others, *outages])
 
 
 def _line(entry: Entry, story: Story, with_seconds: bool, colour: bool) -> Iterator[str]:
@@ -98,18 +107,21 @@ def _text(entry: Entry, story: Story) -> str:
         case What.DOWN | What.UP:
             return entry.what.value
         case What.TICK_SKIPPED | What.WAITS | What.DECIDED:
-            blocker = f" ({entry.job})" if entry.job else ""
+            blocker, verb = f" ({entry.job})" if entry.job else "", entry.what.value.removeprefix("tick ")
             if entry.count > 1 and entry.first_tick and entry.tick:
-                first, last = (_short(tick, story) for tick in (entry.first_tick, entry.tick))
-                return f"{entry.count} ticks skipped, {first} to {last}: {entry.reason}{blocker}"
-            return f"{entry.what.value}, {_short(entry.tick or entry.at, story)}: {entry.reason}{blocker}"
+                first, last = (_short(tick, entry, story) for tick in (entry.first_tick, entry.tick))
+                return f"{entry.count} ticks {'wait' if entry.what is What.WAITS else verb}, {first} to {last}: {entry.reason}{blocker}"
+            return f"tick {_short(entry.tick or entry.at, entry, story)} {verb}: {entry.reason}{blocker}"
     text = f"{entry.what.value:<13} {entry.job}"
-    late = entry.at - entry.tick if entry.tick else timedelta(0)
-    if entry.what is What.STARTED and late >= timedelta(minutes=1) and entry.tick:
-        text += f", {span(late)} after its tick"
+    if entry.tick and _is_late(entry):
+        text += f", {span(entry.at - entry.tick)} late"
     if entry.took_s is not None and entry.what is not What.RETRIED:
         text += f", after {span(timedelta(seconds=entry.took_s))}"
     return text + (f": {entry.reason}" if entry.reason and entry.what is not What.COMPLETED else "")
+
+
+def _is_late(entry: Entry) -> bool:
+    return entry.what is What.STARTED and entry.tick is not None and entry.at - entry.tick >= timedelta(minutes=1)
 
 
 def _summary(story: Story) -> Iterator[str]:
@@ -146,8 +158,10 @@ def _local(instant: datetime, story: Story, with_seconds: bool) -> str:
     return f"{local:%a %Y-%m-%d} {clock} {local:%Z} {offset[:3]}:{offset[3:5]}"
 
 
-def _short(instant: datetime, story: Story) -> str:
-    return f"{instant.astimezone(story.cron.zone):%m-%d %H:%M}"
+def _short(tick: datetime, entry: Entry, story: Story) -> str:
+    """A tick's local time, with its date when that is not the entry's."""
+    local, at = (each.astimezone(story.cron.zone) for each in (tick, entry.at))
+    return f"{local:%H:%M}" if local.date() == at.date() else f"{local:%m-%d %H:%M}"
 
 
 def _painted(text: str, code: str | None, colour: bool) -> str:

@@ -181,10 +181,14 @@ class Store:
         if old is None or (uid is not None and old["metadata"]["uid"] != uid):
             return False
         metadata = old["metadata"]
+        if metadata["uid"] in self._foreground:
+            return True  # told already
         if foreground and (dependents := list(self._dependents.get(metadata["uid"], ()))):
             self._foreground[metadata["uid"]] = (table, key)
             finalizers = [*metadata.get("finalizers", ()), FOREGROUND]
             stamp = {"finalizers": finalizers, "deletionTimestamp": timestamp(self._now()), "deletionGracePeriodSeconds": 0}
+            if "generation" in metadata:
+                stamp["generation"] = metadata["generation"] + 1
             self._write(table, key, old, {**old, "metadata": {**metadata, **stamp}})
             for each, name in dependents:
                 self.delete(each.resource, name)

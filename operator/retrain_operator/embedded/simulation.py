@@ -54,8 +54,15 @@ class Question:
     replay: bool = True
 
 
+class OperatorBug(RuntimeError):
+    """A rule raised something that it must not."""
+
+
 def simulate(question: Question) -> Story:
-    """What would happen in [start, end). Raises Rejected and InvalidSpec, with messages that say what to do."""
+    """What would happen in [start, end).
+
+    Raises Rejected and InvalidSpec, with messages that say what to do, and OperatorBug; the operator has logged the traceback.
+    """
     # The schedule is created a second early, so that a tick at the very start counts.
     return run_virtual(lambda clock: _Simulation(question, clock).story(), question.start - _A_SECOND)
 
@@ -129,6 +136,7 @@ class _Simulation:
         self._end = question.end - _A_SECOND  # the last moment that is looked at: a tick at the end does not count
         self._chance = _Chance(question.fail_rate, question.seed)
         self._entries: list[Entry] = []
+        self._has_bug = False
 
     async def story(self) -> Story:
         question, metadata = self._question, self._question.schedule["metadata"]
@@ -138,6 +146,8 @@ class _Simulation:
         cron = Cron.parse(spec.schedule, spec.time_zone, str(key))
         self._ticks = list(cron.ticks_backward(self._end, question.start - _A_SECOND))[::-1]
         self._names = Names(key.name)
+        # A drift policy counts runs by the day.
+        self._replays = question.replay and "policy" not in admitted["spec"]
         self._remembers_s = _longest_s(admitted["spec"]) + question.runs_take_s + _MEMORY_MARGIN_S
         beyond = cron.next_tick(self._end)
         self._memory = Memory(self._names, [int(tick.timestamp()) for tick in (*self._ticks, *([beyond] if beyond else []))])
@@ -154,6 +164,8 @@ class _Simulation:
                     if is_up:
                         async with operating(world.cluster, self._clock) as controller:
                             moment = await self._operate(world, controller, until)
+                        if self._has_bug:
+                            raise OperatorBug(f"this is a bug in the operator, met at {self._clock.now():%Y-%m-%dT%H:%MZ}")
                     else:
                         await self._clock.sleep_until(until)
                     if moment is None:
@@ -178,10 +190,12 @@ class _Simulation:
                         await world.watcher.changed.wait()
                 continue
             due = _next_due(controller)
+            if self._found_bug(controller):
+                return None
             if due is None or due >= until:
                 await self._jump(until)
                 return None
-            if self._question.replay and due > self._clock.now():
+            if self._replays and due > self._clock.now():
                 settled_s = int((due - self._clock.now()).total_seconds())
                 moment = self._names.moment(world.objects(), due, settled_s, self._remembers_s)
                 if met is not None:
@@ -191,6 +205,12 @@ class _Simulation:
                 met, used, told = moment, self._chance.used, len(self._entries)
             await self._jump(due)
         return None
+
+    def _found_bug(self, controller: Controller) -> bool:
+        # The controller would go on and try again for ever, as it must; a person who asks is better told.
+        found = controller.metrics.registry.get_sample_value("retrain_reconcile_errors_total", {"error": "Bug"})
+        self._has_bug = self._has_bug or bool(found)
+        return self._has_bug
 
     def _recalled(self, moment: Moment, until: datetime) -> Moment:
         """As far as memory goes."""

@@ -1,10 +1,10 @@
 """What a simulation knows already: a quiet world that was met before, at another time, goes on as it did then.
 
-The controller costs some milliseconds of CPU a run, and a year of an hourly schedule has 8,760 runs that are mostly alike. The operator keeps
-nothing that is not in its objects, so a world in which nothing runs is its objects. They are written down here with every time relative
-to the next instant at which something is due. Two worlds with the same text differ by a shift in time, and from equal ticks and equal
-ends of runs follow equal stories, shifted. Only rules that look at a time of day would break this; there are none beside cron, whose ticks
-are compared.
+The controller costs some milliseconds of CPU a run, and a year of an hourly schedule has 8,760 runs that are mostly alike. The operator
+keeps nothing that is not in its objects, so a world in which nothing runs is its objects. They are written down here with every time
+relative to the next instant at which something is due. Two worlds with the same text differ by a shift in time, and from equal ticks and
+equal ends of runs follow equal stories, shifted. Only rules that look at a time of day would break this; there are none beside cron,
+whose ticks are compared. The jitter of a retry is drawn from a UID, which is arbitrary here as it is on a cluster.
 
 Times longer ago than `remembers_s` count by their order alone, or no world would ever come back after a single failure.
 """

@@ -128,7 +128,7 @@ def notes(cron: Cron, start: datetime, end: datetime, ticks: Sequence[datetime])
         before = (change - timedelta(seconds=1)).astimezone(cron.zone)
         was, now = before.utcoffset() or _NO_TIME, after.utcoffset() or _NO_TIME
         moved = "forward" if now > was else "back"
-        text = f"clocks go {moved} by {_minutes(abs(now - was))}: {_named(before)} becomes {_named(after)}"
+        text = f"clocks go {moved} {_minutes(abs(now - was))}: {before:%Z} to {after:%Z}"
         yield Entry(change, What.NOTE, text=text)
         near = by_day.get(after.date(), [])
         if now > was:
@@ -184,11 +184,6 @@ def _offset_changes(cron: Cron, start: datetime, end: datetime) -> Iterator[date
             low, high = (middle, high) if middle.astimezone(cron.zone).utcoffset() == offset else (low, middle)
         if high < end:
             yield high.astimezone(UTC)
-
-
-def _named(local: datetime) -> str:
-    offset = f"UTC{local:%z}"
-    return f"{local:%Z} ({offset[:6]}:{offset[6:8]})"
 
 
 def _minutes(length: timedelta) -> str:

@@ -71,7 +71,8 @@ class Watcher:
         for decision in reversed(recent[:added]):
             self._tell_decision(decision)
         last = new.last_decision
-        if last is None or last == old.last_decision or last.action is Action.RUN or last in recent[:added]:
+        is_told = last is None or last == old.last_decision or last in recent[:added]
+        if last is None or is_told or (last.action, last.reason) == (Action.RUN, reasons.SCHEDULED):  # the run tells of itself
             return
         if not any(_tells_of(each, last) for each in recent[:added]):
             self._tell_decision(last)
@@ -80,7 +81,7 @@ class Watcher:
         what = {Action.SKIP: What.TICK_SKIPPED, Action.WAIT: What.WAITS}.get(decision.action, What.DECIDED)
         first, last = decision.first_scheduled_time, decision.scheduled_time
         count = decision.count or 1
-        if first is not None and decision.count is None:  # more than the operator listed
+        if first is not None and last is not None and decision.count is None:  # more than the operator listed
             count = bisect_right(self._ticks, last) - bisect_left(self._ticks, first)
         reason = decision.reason if what is not What.DECIDED else f"{decision.action.value}: {decision.reason}"
         self._tell(Entry(self._now(), what, job=decision.job, tick=last, first_tick=first, count=count, reason=reason))
@@ -97,5 +98,7 @@ def _phase(body: Body | None) -> Phase | None:
 
 def _tells_of(one: TickDecision, other: TickDecision) -> bool:
     """Whether the entry, of one tick or of several, tells what became of the other's tick."""
-    first = one.first_scheduled_time or one.scheduled_time
-    return one.action is other.action and first <= other.scheduled_time <= one.scheduled_time
+    first, last, tick = one.first_scheduled_time or one.scheduled_time, one.scheduled_time, other.scheduled_time
+    if first is None or last is None or tick is None:  # of a request by hand
+        return one == other
+    return one.action is other.action and first <= tick <= last

@@ -1,5 +1,6 @@
 """What all objects that we make share: owner references, labels and the run's identity."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
@@ -19,6 +20,11 @@ def owner_reference(kind: str, metadata: ObjectMeta) -> Body:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def belongs_to_schedule(owner_references: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a RetrainSchedule is among the owners: what it made goes with it, and is its to count and to delete."""
+    return any(each.get("kind") == "RetrainSchedule" for each in owner_references)
 
 
 def run_id(metadata: ObjectMeta) -> str:

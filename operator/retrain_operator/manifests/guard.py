@@ -20,7 +20,7 @@ def guard_key(metadata: ObjectMeta, spec: RetrainJobSpec) -> str | None:
     made_by_schedule = any(each.get("kind") == "RetrainSchedule" and each.get("controller") for each in metadata.owner_references)
     if made_by_schedule and LABEL_GUARD not in metadata.labels:
         return None
-    name = metadata.labels.get(LABEL_GUARD_KEY) or spec.schedule
+    name = spec.schedule or metadata.labels.get(LABEL_GUARD_KEY)
     return key_of(name, spec.window) if name else None
 
 

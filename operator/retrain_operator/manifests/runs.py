@@ -1,11 +1,13 @@
-"""RetrainJobs: of a schedule's tick, and of the attempt that follows a failed one."""
+"""RetrainJobs: of a schedule's tick, of a request, and of the attempt that follows a failed one."""
 
+import hashlib
 from datetime import datetime
+from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import Previous, RetrainJobSpec, Root, RunTemplateSpec, Trigger
 from retrain_operator.api.names import API_VERSION, LABEL_GUARD
-from retrain_operator.api.schedule import RetrainScheduleSpec
+from retrain_operator.api.schedule import ConcurrencyPolicy, RetrainScheduleSpec
 from retrain_operator.manifests.common import Body, owner_reference, run_labels
 from retrain_operator.manifests.guard import guard_label, key_of
 
@@ -15,26 +17,42 @@ def tick_run_name(schedule_name: str, tick: datetime) -> str:
     return f"{schedule_name}-{int(tick.timestamp()) // 60}"
 
 
-def tick_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, tick: datetime, previous: Previous | None) -> Body:
+def manual_run_name(schedule_name: str, token: str) -> str:
+    """Name of the run of one request. It is the request's lock, as a tick's."""
+    return f"{schedule_name}-m{hashlib.sha256(token.encode()).hexdigest()[:10]}"
+
+
+def tick_run(
+    metadata: ObjectMeta, spec: RetrainScheduleSpec, tick: datetime, previous: Previous | None, replaces: str | None = None
+) -> Body:
     """The RetrainJob of a schedule's tick."""
+    name = tick_run_name(metadata.name, tick)
+    return _schedule_run(metadata, spec, name, trigger=Trigger.SCHEDULE, scheduled_time=tick, previous=previous, replaces=replaces)
+
+
+def manual_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, token: str, previous: Previous | None, replaces: str | None = None) -> Body:
+    """The RetrainJob that the annotation on a schedule asks for."""
+    name = manual_run_name(metadata.name, token)
+    return _schedule_run(metadata, spec, name, trigger=Trigger.MANUAL, scheduled_time=None, previous=previous, replaces=replaces)
+
+
+def _schedule_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, name: str, **fields: Any) -> Body:
     template = spec.job_template
     meta = template.metadata
-    run = RetrainJobSpec(
-        **{name: getattr(template.spec, name) for name in RunTemplateSpec.model_fields},
-        schedule=metadata.name,
-        trigger=Trigger.SCHEDULE,
-        scheduled_time=tick,
-        window=spec.window,
-        previous=previous,
-    )
-    guard = guard_label(key_of(metadata.name, spec.window))
+    given = {field: getattr(template.spec, field) for field in RunTemplateSpec.model_fields}
+    run = RetrainJobSpec(**given, schedule=metadata.name, window=spec.window, **fields)
+    labels = {**(meta.labels or {} if meta else {}), **run_labels(run)}
+    if spec.concurrency_policy is not ConcurrencyPolicy.ALLOW:
+        labels[LABEL_GUARD] = guard_label(key_of(metadata.name, spec.window))
+    else:
+        labels.pop(LABEL_GUARD, None)
     return {
         "apiVersion": API_VERSION,
         "kind": "RetrainJob",
         "metadata": {
-            "name": tick_run_name(metadata.name, tick),
+            "name": name,
             "namespace": metadata.namespace,
-            "labels": {**(meta.labels or {} if meta else {}), **run_labels(run), LABEL_GUARD: guard},
+            "labels": labels,
             "annotations": dict(meta.annotations or {} if meta else {}),
             "ownerReferences": [owner_reference("RetrainSchedule", metadata)],
         },

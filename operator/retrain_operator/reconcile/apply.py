@@ -121,7 +121,7 @@ class Applier:
 
     def _observe_tick_to_job(self, run: Key) -> None:
         entry = self._cache.runs.get(run)
-        if entry is not None and entry.child.scheduled_time is not None:
+        if entry is not None and entry.child.scheduled_time is not None and entry.child.root_uid is None:
             self._metrics.tick_to_job.observe((self._clock.now() - entry.child.scheduled_time).total_seconds())
 
 

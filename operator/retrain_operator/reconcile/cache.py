@@ -4,8 +4,9 @@ import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.informer import Seen
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Resource
@@ -14,9 +15,10 @@ from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.observed import ChildRun, JobState
 
 Body = Mapping[str, Any]
+T = TypeVar("T")
 
 TOMBSTONES_MAX = 10_000  # a list or an answer that is late by more deletions than this is corrected by the next resync
-_TICK_NAME = re.compile(r"^(.+)-\d+$")
+_OWN_NAME = re.compile(r"^(.+)-(\d+|m[0-9a-f]{10})$")  # as ticks and requests name their runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class RunEntry:
 
 @dataclass(frozen=True, slots=True)
 class JobEntry:
-    """A Job of an unfinished run."""
+    """A Job of an unfinished run, or one that is not finished itself."""
 
     uid: str
     version: int
@@ -59,22 +61,35 @@ class Cache:
         self.jobs: dict[Key, JobEntry] = {}
         self.heard_at: dict[Resource, float] = {}
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._replacements: dict[Key, Key] = {}  # by the run that is replaced
+        self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
+        self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
-        """Runs that say they belong to the schedule, and whatever has a name as its ticks make them."""
+        """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
         return tuple(self.runs[key].child for key in sorted(self._runs_of.get(schedule, ())))
 
     def replacement_of(self, run: Key) -> str | None:
-        """Unfinished run that was made to replace this one."""
-        replacement = self._replacements.get(run)
-        return self.unfinished(run.namespace, replacement.name) if replacement else None
+        """Unfinished run that was made to replace this one, or to replace a run that was."""
+        return next((key.name for key in self._replacing(run) if not self.runs[key].child.is_finished), None)
 
-    def unfinished(self, namespace: str, name: str | None) -> str | None:
-        """`name`, while there is an unfinished run of that name."""
-        entry = self.runs.get(Key(namespace, name)) if name else None
-        return name if entry is not None and not entry.child.is_finished else None
+    def replaces_unfinished(self, run: Key) -> str | None:
+        """Unfinished run that this one was made to replace. One that was itself replaced before it started leaves what it waited for."""
+        return next((key.name for key in self._replaced_by(run) if key in self.runs and not self.runs[key].child.is_finished), None)
+
+    def late_job(self, run: Key) -> JobEntry | None:
+        """The Job of a finished run that goes on: a second operator asked for it before it heard of the end."""
+        entry = self.runs.get(run)
+        is_late = entry is not None and entry.child.phase.is_finished and self._goes_on(run, entry.uid)
+        return self.jobs[run] if is_late else None
+
+    def has_other_job(self, run: ObjectMeta, guard: str) -> bool:
+        """Whether an unfinished Job of this guard is known that is not the run's own."""
+        return any(self.jobs[key].state.owner_uid != run.uid for key in self._guarded.get((run.namespace, guard), ()))
+
+    def name_of(self, run_uid: str) -> str | None:
+        """Name of the run with this UID."""
+        return next((entry.child.name for entry in self.runs.values() if entry.uid == run_uid), None)
 
     def known(self, resource: Resource) -> dict[Key, Seen]:
         """UID and version of each object, for the comparison with a list."""
@@ -117,11 +132,14 @@ class Cache:
         run = self.runs.get(key)
         if run is None or run.uid != uid:
             return []
+        concerned = self._concerned(key)
         del self.runs[key]
-        self._forget_job(key, uid)
+        job = self.jobs.get(key)
+        if job is not None and (job.state.deleted or job.state.end is not None):
+            self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told
         if run.child.replaces is not None:
-            self._replacements.pop(Key(key.namespace, run.child.replaces), None)
-        return [Item(Kind.RUN, key), *self._waiting_for(key), *self._unindex(key, run.child)]
+            _discard(self._replacements, Key(key.namespace, run.child.replaces), key)
+        return [Item(Kind.RUN, key), *concerned, *self._unindex(key, run.child)]
 
     def heard(self, resource: Resource) -> None:
         """The API server told something about this resource, so everything before it is known."""
@@ -152,35 +170,55 @@ class Cache:
         if child.is_finished and body["metadata"].get("deletionTimestamp"):
             return items + self.remove(RUNS, key, uid)  # only its finalizers are left
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
-        settled = child.is_finished and acknowledged and (child.expires_at is None or child.schedule is not None)
-        self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
-        if child.is_finished:
+        if child.is_finished and not self._goes_on(key, uid):
             self._forget_job(key, uid)
+        settled = child.is_finished and acknowledged and not edge.expires_by_itself(body) and key not in self.jobs
+        self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if old is not None and old.version == version:
             return []
         if not settled:
             items.append(Item(Kind.RUN, key))
         if child.replaces is not None:
-            self._replacements[Key(key.namespace, child.replaces)] = key
-            items.append(Item(Kind.RUN, Key(key.namespace, child.replaces)))
-        items += self._waiting_for(key)
+            self._replacements[Key(key.namespace, child.replaces)].add(key)
+        items += self._concerned(key)
         for schedule in _schedules_of(key, child):
             self._runs_of[schedule].add(key)
             if old is None or old.child != child:
                 items.append(Item(Kind.SCHEDULE, schedule))
         return items
 
-    def _waiting_for(self, run: Key) -> list[Item]:
-        replacement = self._replacements.get(run)
-        return [Item(Kind.RUN, replacement)] if replacement else []
+    def _replacing(self, run: Key) -> list[Key]:
+        """Runs that were made to replace this one, or to replace one of those; nearest first."""
+        found: dict[Key, None] = {}
+        waiting = [run]
+        while waiting:
+            for key in sorted(self._replacements.get(waiting.pop(0), ())):
+                if key not in found:
+                    found[key] = None
+                    waiting.append(key)
+        return list(found)
+
+    def _replaced_by(self, run: Key) -> list[Key]:
+        """The run that this one was made to replace, the one that that one was, and so on."""
+        found: list[Key] = []
+        entry = self.runs.get(run)
+        while entry is not None and entry.child.replaces is not None and (key := Key(run.namespace, entry.child.replaces)) not in found:
+            found.append(key)
+            entry = self.runs.get(key)
+        return found
+
+    def _concerned(self, run: Key) -> list[Item]:
+        return [Item(Kind.RUN, key) for key in (*self._replaced_by(run), *self._replacing(run)) if key != run and key in self.runs]
 
     def _put_job(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old, run = self.jobs.get(key), self.runs.get(key)
         state = edge.job_state(body)
-        is_settled = run is not None and run.child.is_finished and state.owner_uid == run.uid
-        if is_settled or (old is not None and old.uid == uid and old.version > version):
+        if old is not None and old.uid == uid and old.version > version:
             return []
-        self.jobs[key] = JobEntry(uid, version, state)
+        if run is not None and run.child.is_finished and state.owner_uid == run.uid and state.end is not None:
+            self._forget_job(key, run.uid)
+            return []
+        self._set_job(key, JobEntry(uid, version, state))
         return [] if old is not None and old.state == state else [Item(Kind.RUN, key)]
 
     def _remove_job(self, key: Key, uid: str) -> list[Item]:
@@ -188,29 +226,47 @@ class Cache:
         if entry is None or entry.uid != uid:
             return []
         if run is None or run.child.is_finished:
-            del self.jobs[key]
-            return []
+            self._set_job(key, None)
+            return [Item(Kind.RUN, key)] if run is not None and run.raw is not None else []
         # How it was last seen still counts: the run is not started a second time.
-        self.jobs[key] = replace(entry, state=replace(entry.state, deleted=True))
+        self._set_job(key, replace(entry, state=replace(entry.state, deleted=True)))
         return [Item(Kind.RUN, key)]
+
+    def _goes_on(self, key: Key, run_uid: str) -> bool:
+        entry = self.jobs.get(key)
+        return entry is not None and entry.state.owner_uid == run_uid and entry.state.end is None and not entry.state.deleted
 
     def _forget_job(self, key: Key, run_uid: str) -> None:
         # Only its own: the two watches are not in step, and this may be the Job of a younger run of the name.
         entry = self.jobs.get(key)
         if entry is not None and entry.state.owner_uid == run_uid:
-            del self.jobs[key]
+            self._set_job(key, None)
+
+    def _set_job(self, key: Key, entry: JobEntry | None) -> None:
+        old = self.jobs.pop(key, None)
+        if old is not None and old.state.guard is not None:
+            _discard(self._guarded, (key.namespace, old.state.guard), key)
+        if entry is None:
+            return
+        self.jobs[key] = entry
+        if entry.state.guard is not None and entry.state.end is None and not entry.state.deleted:
+            self._guarded[key.namespace, entry.state.guard].add(key)
 
     def _unindex(self, key: Key, child: ChildRun) -> Iterator[Item]:
         for schedule in _schedules_of(key, child):
-            keys = self._runs_of.get(schedule, set())
-            keys.discard(key)
-            if not keys:
-                self._runs_of.pop(schedule, None)
+            _discard(self._runs_of, schedule, key)
             yield Item(Kind.SCHEDULE, schedule)
+
+
+def _discard(index: defaultdict[T, set[Key]], at: T, key: Key) -> None:
+    keys = index.get(at, set())
+    keys.discard(key)
+    if not keys:
+        index.pop(at, None)
 
 
 def _schedules_of(key: Key, child: ChildRun) -> set[Key]:
     names = {child.schedule} if child.schedule else set()
-    if match := _TICK_NAME.match(key.name):
+    if match := _OWN_NAME.match(key.name):
         names.add(match[1])
     return {Key(key.namespace, name) for name in names}

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
 from retrain_operator.api.contract import Outcome
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
-from retrain_operator.api.names import API_VERSION, TRAINER_CONTAINER
+from retrain_operator.api.names import API_VERSION, GROUP, LABEL_GUARD, TRAINER_CONTAINER
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.common import belongs_to_schedule
+from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
 
 Body = Mapping[str, Any]
@@ -57,13 +59,15 @@ def run(raw: bytes, job: JobState | None) -> RunObserved:
 
 
 def slim(body: Body) -> bytes:
-    """What the cache keeps of a custom resource: compact JSON without managed fields and foreign annotations."""
+    """What the cache keeps of a custom resource: compact JSON without managed fields and without annotations that are not ours."""
     metadata = body["metadata"]
     kept: dict[str, Any] = {
         "metadata": {field: metadata[field] for field in _META_FIELDS if field in metadata},
         "spec": body.get("spec") or {},
         "status": body.get("status") or {},
     }
+    if own := {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}:
+        kept["metadata"]["annotations"] = own
     for name, fields in _EDITS.items():
         if edited := _edited_at(metadata.get("managedFields") or (), fields):
             kept[name] = edited
@@ -90,6 +94,8 @@ def child_run(body: Body) -> ChildRun:
         has_next=following is not None,
         next_pending=following is not None and not following.get("made"),
         replaces=spec.get("replaces"),
+        tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
+        or bool((status.get("duplicateGuard") or {}).get("triggered")),
         expires_at=_expiry(spec, status),
     )
 
@@ -117,6 +123,7 @@ def job_state(body: Body) -> JobState:
         end_time=_time(end.get("lastTransitionTime")) if end else None,
         end_reason=end.get("reason", "") if end else "",
         end_message=end.get("message", "") if end else "",
+        guard=(metadata.get("labels") or {}).get(LABEL_GUARD),
     )
 
 
@@ -137,6 +144,8 @@ def why_not_running(pods: Iterable[Body]) -> str | None:
     why = "it has no pod"
     for pod in pods:
         status = pod.get("status") or {}
+        if status.get("phase") == "Failed" and _true(status, "DisruptionTarget"):
+            continue  # another takes its place
         if status.get("phase") != "Pending":
             return None
         scheduled: Body = next((each for each in status.get("conditions") or () if each["type"] == "PodScheduled"), {})
@@ -146,6 +155,12 @@ def why_not_running(pods: Iterable[Body]) -> str | None:
             if waiting := (container.get("state") or {}).get("waiting"):
                 why = f"{waiting.get('reason', 'Waiting')}: {waiting.get('message', '')}"
     return why.rstrip(": ")
+
+
+def expires_by_itself(body: Body) -> bool:
+    """Whether a run's time to live is its own affair: a schedule looks after the runs that it made."""
+    timed = (body.get("spec") or {}).get("ttlSecondsAfterFinished") is not None
+    return timed and not belongs_to_schedule(body["metadata"].get("ownerReferences") or ())
 
 
 def owner_uid(body: Body) -> str | None:
@@ -158,6 +173,10 @@ def _owner_run(body: Body) -> str | None:
     controller = _controller(body)
     is_run = controller is not None and (controller.get("apiVersion"), controller.get("kind")) == (API_VERSION, "RetrainJob")
     return controller["name"] if controller and is_run else None
+
+
+def _true(status: Body, kind: str) -> bool:
+    return any(each["type"] == kind and each["status"] == "True" for each in status.get("conditions") or ())
 
 
 def _controller(body: Body) -> Body | None:

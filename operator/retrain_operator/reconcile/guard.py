@@ -1,42 +1,68 @@
-"""Reads whether the guard of a run that is about to start is free, afresh wherever it is not plain from finished runs."""
+"""Reads whether the guard of a run that is about to start is free. Only fresh reads count where it is not plain from finished runs.
+
+Cheap where nothing is unusual: one read of the Lease. Everything else is asked when the Lease is held, when it is missing although a Job
+of the guard is known, which somebody's deletion of the Lease explains, and for retries, because a person may have copied one.
+"""
+
+from dataclasses import replace
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
 from retrain_operator.api.names import ANNOTATION_HOLDER, LABEL_GUARD, LABEL_ROOT, Key
 from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, Cluster
+from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.manifests.guard import guard_label, lease_name
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.rules.observed import GuardObserved, GuardState
 
 
-async def observe_guard(cluster: Cluster, cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, guard_key: str) -> GuardObserved:
-    """State of the guard's Lease as seen by the run `metadata`. Raises ClusterError."""
+async def observe_guard(
+    cluster: Cluster, cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, guard_key: str, *, is_new: bool
+) -> GuardObserved:
+    """State of the guard's Lease as seen by the run `metadata`. `is_new`: it is as it was made. Raises ClusterError."""
+    label = guard_label(guard_key)
+    is_asked = spec.root is not None or cache.has_other_job(metadata, label)
     lease = await cluster.get(LEASES, Key(metadata.namespace, lease_name(guard_key)))
     if lease is None:
-        return GuardObserved(GuardState.FREE)
+        # A Lease that is missing may have gone with a person's run that had it; a schedule's stays.
+        free = GuardObserved(GuardState.FREE, contested=not (is_new and belongs_to_schedule(metadata.owner_references)))
+        return (await _other_job(cluster, metadata, label) if is_asked else None) or free
     meta = lease["metadata"]
     uid, name = lease["spec"].get("holderIdentity"), (meta.get("annotations") or {}).get(ANNOTATION_HOLDER)
-    seen = GuardObserved(GuardState.FREE, name, meta["resourceVersion"], meta["uid"])
     if uid == (spec.root.uid if spec.root else metadata.uid):
-        return GuardObserved(GuardState.OWN, name)
-    holder = Key(metadata.namespace, name or "")
-    known = cache.runs.get(holder)
-    if known is not None and known.uid == uid and known.child.is_finished and not known.child.has_next:
-        return seen  # finished is final, however old the news
-    if await _is_unfinished(cluster, holder, uid):
+        return (await _other_job(cluster, metadata, label) if is_asked else None) or GuardObserved(GuardState.OWN, name, contested=True)
+    known = cache.runs.get(Key(metadata.namespace, name or ""))
+    if known is None or known.uid != uid:
+        name = cache.name_of(uid or "") or name  # the annotation is for people, who may edit it
+        known = cache.runs.get(Key(metadata.namespace, name or ""))
+    free = GuardObserved(GuardState.FREE, name, meta["resourceVersion"], meta["uid"], contested=True)
+    if known is not None and known.uid == uid and known.child.is_finished and not known.child.has_next and not is_asked:
+        # Finished is final, however old the news. Before this run was made, nobody can have found the guard held for it.
+        return replace(free, contested=not (is_new and known.version < int(metadata.resource_version)))
+    if name and await _is_unfinished(cluster, Key(metadata.namespace, name), uid):
         return GuardObserved(GuardState.HELD, name)
-    jobs = await cluster.list(JOBS, metadata.namespace, label_selector=f"{LABEL_GUARD}={guard_label(guard_key)}")
-    own = {metadata.uid}
-    if any(state.end is None and state.owner_uid not in own for state in map(edge.job_state, jobs.items)):
-        return GuardObserved(GuardState.ENDING, name)
-    return seen
+    return await _other_job(cluster, metadata, label) or free
 
 
 async def _is_unfinished(cluster: Cluster, holder: Key, uid: str | None) -> bool:
     """Whether the root run or one of its retries has not finished."""
-    root = await cluster.get(RUNS, holder) if holder.name else None
+    root = await cluster.get(RUNS, holder)
     if root is not None and root["metadata"]["uid"] == uid and not edge.child_run(root).is_finished:
         return True
     retries = await cluster.list(RUNS, holder.namespace, label_selector=f"{LABEL_ROOT}={holder.name}")
     return any(run.root_uid == uid and not run.is_finished for run in map(edge.child_run, retries.items))
+
+
+async def _other_job(cluster: Cluster, metadata: ObjectMeta, label: str) -> GuardObserved | None:
+    """Held by another run's Job, or ending with one whose run is gone; None when there is no unfinished Job but the run's own."""
+    jobs = await cluster.list(JOBS, metadata.namespace, label_selector=f"{LABEL_GUARD}={label}")
+    ending = None
+    for job in map(edge.job_state, jobs.items):
+        if job.end is not None or job.owner_uid == metadata.uid:
+            continue
+        run = await cluster.get(RUNS, Key(metadata.namespace, job.owner_run)) if job.owner_run else None
+        if run is not None and run["metadata"]["uid"] == job.owner_uid and not edge.child_run(run).is_finished:
+            return GuardObserved(GuardState.HELD, job.owner_run)
+        ending = GuardObserved(GuardState.ENDING, job.owner_run or job.name)
+    return ending

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import Phase
 from retrain_operator.api.schedule import LastTrained, RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.rules.observed import ChildRun
@@ -31,7 +32,10 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
         (
             run
             for run in runs
-            if run.completion_time and not run.has_next and (run.completion_time > counted_through or run.name in was_active)
+            if run.completion_time
+            and not run.has_next
+            and not run.tells_nothing
+            and (run.completion_time > counted_through or run.name in was_active)
         ),
         key=lambda run: (run.completion_time or _NEVER, run.name),
     )
@@ -56,11 +60,35 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
     return Account(successful, failed, failures, trained, last_run)
 
 
-def prunable(spec: RetrainScheduleSpec, uid: str, runs: Sequence[ChildRun]) -> list[ChildRun]:
-    """Finished runs beyond the history limits, oldest first. Only runs that this schedule made: what a person made, a person removes."""
-    own = [run for run in runs if run.owner_uid == uid and run.is_finished]
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Which records go now, oldest first, and when the next one's time to live is over."""
+
+    runs: tuple[ChildRun, ...]
+    wake_at: datetime | None
+
+
+def prunable(spec: RetrainScheduleSpec, schedule: ObjectMeta, runs: Sequence[ChildRun], now: datetime) -> Pruning:
+    """Finished runs beyond the history limits, and those whose time to live is over. All were counted before: see `account`.
+
+    Only runs that this schedule made: what a person made, a person removes, or its own time to live.
+    """
+    own = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not _is_needed(run, runs)]
     own.sort(key=lambda run: (run.completion_time or run.created, run.name))
     failed = [run for run in own if run.phase is Phase.FAILED]
     others = [run for run in own if run.phase is not Phase.FAILED]
     beyond = failed[: max(0, len(failed) - spec.failed_jobs_history_limit)]
-    return beyond + others[: max(0, len(others) - spec.successful_jobs_history_limit)]
+    beyond += others[: max(0, len(others) - spec.successful_jobs_history_limit)]
+    kept = [run for run in own if run not in beyond]
+    expired = [run for run in kept if run.expires_at is not None and run.expires_at <= now]
+    later = [run.expires_at for run in kept if run.expires_at is not None and run.expires_at > now]
+    return Pruning((*beyond, *expired), min(later, default=None))
+
+
+def _is_needed(run: ChildRun, runs: Sequence[ChildRun]) -> bool:
+    """Whether something still reads the record: then it stays, whatever limits and times say."""
+    # An attempt whose forerunner has not noted that it was made would be made again.
+    is_noted = run.root_uid is None or not any(each.next_pending and run.root_uid in (each.uid, each.root_uid) for each in runs)
+    # A run that was replaced leads its replacement to what that one waits for: see Cache.replaces_unfinished.
+    is_replaced = any(each.replaces == run.name and not each.is_finished for each in runs)
+    return is_replaced or not is_noted

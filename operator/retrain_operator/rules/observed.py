@@ -29,6 +29,7 @@ class ChildRun:
     has_next: bool = False  # a failed attempt that another one follows
     next_pending: bool = False  # and that one is not made yet
     replaces: str | None = None
+    tells_nothing: bool = False  # of how training goes: it was replaced, or the guard kept it from starting
     expires_at: datetime | None = None  # when its time to live is over
 
     @property
@@ -80,6 +81,7 @@ class JobState:
     end_reason: str = ""
     end_message: str = ""
     deleted: bool = False  # it is gone; this is how it was last seen
+    guard: str | None = None  # label of the guard that its run took
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ class GuardObserved:
     holder: str | None = None  # name of the root run that has it
     version: str | None = None  # of the Lease; None when there is none
     uid: str | None = None
+    contested: bool = False  # whether another operator may have found it held, and be about to skip the run
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +120,12 @@ class RunObserved:
     metadata: ObjectMeta
     spec: RetrainJobSpec | InvalidSpec
     status: RetrainJobStatus
-    job: JobState | None = None
+    job: JobState | None = None  # of a finished run it is read afresh
     pod: PodEnd | None = None  # read only once the Job has ended; None then means that the pod is gone
-    refused: str | None = None  # why the API server refused the Job
+    refused: str | None = None  # why the API server refused the Job, or the next attempt
     guard: GuardObserved = GuardObserved(GuardState.FREE)  # read only while it has no Job
     replaced_by: str | None = None  # run that was made to replace it
     waits_for: str | None = None  # run that it replaces, while that has not finished
     next_made: bool = False  # its next attempt exists
+    next_taken: bool = False  # the name of its next attempt belongs to something else
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over

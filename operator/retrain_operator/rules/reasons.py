@@ -56,6 +56,7 @@ STOPPING = "Stopping"  # Pending or Running: it is being ended before its time
 RUN_CREATED = "RunCreated"  # on the schedule: a tick made a RetrainJob
 RUN_STARTED = "RunStarted"  # on the run: its pod runs
 RETRY_CREATED = "RetryCreated"  # on a failed attempt: the next one was made
+RETRY_GIVEN_UP = "RetryGivenUp"  # on a failed attempt: the next one cannot be made, and why
 TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
 TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
 CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again

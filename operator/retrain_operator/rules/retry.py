@@ -4,7 +4,7 @@ import hashlib
 from datetime import datetime, timedelta
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import Mode, NextAttempt, RetrainJobSpec, Retry, RunError
+from retrain_operator.api.job import Mode, NextAttempt, RetrainJobSpec, Retry, RunError, attempt_name
 
 
 def next_attempt(metadata: ObjectMeta, spec: RetrainJobSpec, error: RunError, failed_at: datetime) -> NextAttempt | None:
@@ -13,7 +13,7 @@ def next_attempt(metadata: ObjectMeta, spec: RetrainJobSpec, error: RunError, fa
         return None
     root = spec.root.name if spec.root else metadata.name
     pause = pause_s(spec.retry, spec.attempt, metadata.uid)
-    return NextAttempt(job=f"{root}-r{spec.attempt}", time=failed_at + timedelta(seconds=round(pause)))
+    return NextAttempt(job=attempt_name(root, spec.attempt + 1), time=failed_at + timedelta(seconds=round(pause)))
 
 
 def pause_s(retry: Retry, attempt: int, seed: str) -> float:

@@ -1,6 +1,6 @@
 """RetrainSchedule: everything that is decided about one schedule at one moment."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retrain_operator.api.job import Phase, Previous
@@ -9,6 +9,8 @@ from retrain_operator.api.schedule import (
     RECENT_DECISIONS_MAX,
     Action,
     ActiveRun,
+    Recommendation,
+    RecommendedAction,
     RetrainScheduleSpec,
     RetrainScheduleStatus,
     TickDecision,
@@ -16,16 +18,31 @@ from retrain_operator.api.schedule import (
 from retrain_operator.cron import Cron
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.jobs import check
-from retrain_operator.manifests.runs import tick_run
+from retrain_operator.manifests.runs import manual_run, tick_run, tick_run_name
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
 from retrain_operator.rules.history import Account, account, prunable
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
-from retrain_operator.rules.ticks import MISSED_TICKS_MAX, TickPlan, plan
+from retrain_operator.rules.pause import PAUSED, Pause, pause
+from retrain_operator.rules.request import RequestPlan, plan_request
+from retrain_operator.rules.telling import event_of, events_of_ticks
+from retrain_operator.rules.ticks import Held, TickPlan, dropped, plan
 
 READY = "Ready"
 LAST_RUN_SUCCEEDED = "LastRunSucceeded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What becomes of an accepted schedule's requests and ticks."""
+
+    spec: RetrainScheduleSpec
+    pause: Pause
+    request: RequestPlan
+    ticks: TickPlan
+    next_tick: datetime | None
+    effective: str
 
 
 def decide(observed: ScheduleObserved, now: datetime) -> Decision:
@@ -37,31 +54,54 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
         spec, cron = _accepted(observed)
     except InvalidSpec as problem:
         return _refused(observed, problem, counted, now)
-    floor, held_until = _floor(observed, cron, now), _held_until(observed, spec, now)
-    ticks = plan(cron, spec, observed.metadata, observed.runs, floor=floor, held_until=held_until, now=now)
-    if dropped := _dropped(observed.status, floor, now):
-        ticks = replace(ticks, newest=ticks.newest or dropped, skipped=(*ticks.skipped, dropped))
-    status = _status(observed, counted, now, ready=_ready(spec), ticks=ticks).model_copy(
-        update={
-            "effective_schedule": cron.effective,
-            "next_schedule_time": None if spec.suspend else cron.next_tick(now),
-        }
-    )
-    creates: tuple[CreateRun, ...] = ()
-    if ticks.start and ticks.newest is not None:
-        last = counted.last_trained
-        previous = Previous(run=last.run, data_version=last.data_version, config_hash=last.config_hash) if last else None
-        creates = (CreateRun(tick_run(observed.metadata, spec, ticks.newest.scheduled_time, previous)),)
+    planned = _planned(observed, spec, cron, counted, now)
+    status = _status(observed, counted, now, ready=_ready(planned), planned=planned)
+    pruning = prunable(spec, observed.metadata, observed.runs, now)
     # Status before pruning: a crash between them would count a run never, or make it again.
-    prunes = tuple(
-        DeleteRun(Key(observed.metadata.namespace, run.name), run.uid) for run in prunable(spec, observed.metadata.uid, observed.runs)
-    )
+    prunes = tuple(DeleteRun(Key(observed.metadata.namespace, run.name), run.uid) for run in pruning.runs)
     return Decision(
-        actions=(*creates, *_write(observed.status, status), *prunes),
-        events=_events(observed.status, status, ticks),
-        wake_at=ticks.wake_at,
-        fates=_fates(observed.status, status, ticks),
+        actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *prunes),
+        events=_events(observed.status, planned),
+        wake_at=min((each for each in (planned.ticks.wake_at, pruning.wake_at) if each is not None), default=None),
+        fates=_fates(observed.status, planned),
     )
+
+
+def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, counted: Account, now: datetime) -> _Plan:
+    status, metadata = observed.status, observed.metadata
+    paused = pause(status, metadata, spec, counted, now)
+    request = plan_request(status, metadata, spec, observed.runs, now)
+    # A request comes before ticks: it would wait for ever where runs take longer than the time between ticks.
+    runs = (*observed.runs, *([request.made] if request.made else []))
+    floor = _floor(observed, cron, now)
+    next_tick = None if spec.suspend or paused.is_paused else cron.next_tick(now)
+    waited = status.last_decision if status.last_decision and status.last_decision.action is Action.WAIT else None
+    ticks = plan(
+        cron,
+        spec,
+        metadata,
+        runs,
+        floor=floor,
+        held=Held(_suspended_until(observed, spec, now), paused.until),
+        waited=waited,
+        next_tick=next_tick,
+        now=now,
+    )
+    if waited is not None and status.effective_schedule is not None and status.effective_schedule != cron.effective:
+        left = dropped(waited, status.effective_schedule, cron, metadata, runs, floor=floor, now=now)
+        ticks = replace(ticks, fates=(*ticks.fates, *left), last=ticks.last or next(iter(left), None))
+    return _Plan(spec, paused, request, ticks, next_tick, cron.effective)
+
+
+def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
+    metadata, spec, last = observed.metadata, planned.spec, counted.last_trained
+    previous = Previous(run=last.run, data_version=last.data_version, config_hash=last.config_hash) if last else None
+    creates = []
+    made, request = planned.request.made, planned.request.last
+    if made is not None and request is not None:
+        creates.append(CreateRun(manual_run(metadata, spec, request.requested_at or "", previous, made.replaces)))
+    creates += [CreateRun(tick_run(metadata, spec, start.tick, previous, start.replaces)) for start in planned.ticks.starts]
+    return creates
 
 
 def _own(observed: ScheduleObserved) -> tuple[ChildRun, ...]:
@@ -96,7 +136,7 @@ def _floor(observed: ScheduleObserved, cron: Cron, now: datetime) -> datetime:
     return floor
 
 
-def _held_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now: datetime) -> datetime | None:
+def _suspended_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now: datetime) -> datetime | None:
     """Ticks up to here found the schedule suspended. Nothing wakes it meanwhile: they are told when it is resumed."""
     if spec.suspend:
         return now
@@ -106,16 +146,17 @@ def _held_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now: date
     return min(observed.suspend_edited_at or now, now)
 
 
-def _ready(spec: RetrainScheduleSpec) -> tuple[bool, str, str]:
-    if spec.suspend:
+def _ready(planned: _Plan) -> tuple[bool, str, str]:
+    if planned.spec.suspend:
         return True, reasons.SUSPENDED, "spec.suspend holds automatic starts"
+    if planned.pause.is_paused:
+        return True, reasons.PAUSED, "failed runs hold automatic starts, see the condition Paused"
     return True, reasons.SCHEDULING, "the schedule is accepted"
 
 
 def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account, now: datetime) -> Decision:
     """Nothing starts and no tick is taken, but the runs that exist are still accounted for."""
-    status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), ticks=None)
-    status = status.model_copy(update={"next_schedule_time": None})
+    status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), planned=None)
     before = find(observed.status.conditions, READY)
     known = before is not None and (before.reason, before.message) == (problem.reason, problem.message)
     events = () if known else (Event("Warning", problem.reason, problem.message),)
@@ -123,7 +164,7 @@ def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account,
 
 
 def _status(
-    observed: ScheduleObserved, counted: Account, now: datetime, *, ready: tuple[bool, str, str], ticks: TickPlan | None
+    observed: ScheduleObserved, counted: Account, now: datetime, *, ready: tuple[bool, str, str], planned: _Plan | None
 ) -> RetrainScheduleStatus:
     old, generation = observed.status, observed.metadata.generation
     conditions = [condition(old.conditions, READY, *ready, generation=generation, now=now)]
@@ -136,74 +177,74 @@ def _status(
         )
     elif (kept := find(old.conditions, LAST_RUN_SUCCEEDED)) is not None:
         conditions.append(kept)
+    if (paused := planned.pause.condition if planned else find(old.conditions, PAUSED)) is not None:
+        conditions.append(paused)
     active = {run.name for run in _own(observed) if not run.is_finished}
     changes: dict[str, object] = {
         "observed_generation": generation,
         "conditions": conditions,
         "last_successful_time": counted.last_successful_time,
         "last_failure_time": counted.last_failure_time,
-        "consecutive_failures": counted.consecutive_failures,
+        "consecutive_failures": planned.pause.failures if planned else counted.consecutive_failures,
         "last_trained": counted.last_trained,
+        "next_schedule_time": None,
     }
-    if ticks is not None:
-        if ticks.start and ticks.newest is not None and ticks.newest.job is not None:
-            active.add(ticks.newest.job)
-        changes |= _tick_changes(old, ticks)
+    if planned is not None:
+        active |= {tick_run_name(observed.metadata.name, start.tick) for start in planned.ticks.starts}
+        active |= {planned.request.made.name} if planned.request.made else set()
+        changes |= _planned_changes(old, planned, now)
     changes["active"] = [ActiveRun(name=name) for name in sorted(active)]
     return old.model_copy(update=changes)
 
 
-def _tick_changes(old: RetrainScheduleStatus, ticks: TickPlan) -> dict[str, object]:
-    # Written also when no tick is due: an edit moves it, and the next look knows of the edit only by this.
-    changes: dict[str, object] = {"decided_through": ticks.decided_through}
-    if ticks.newest is None:
-        return changes
-    if not _same(old.last_decision, ticks.newest):
-        changes["last_decision"] = ticks.newest
+def _planned_changes(old: RetrainScheduleStatus, planned: _Plan, now: datetime) -> dict[str, object]:
+    ticks, request = planned.ticks, planned.request
+    changes: dict[str, object] = {
+        "effective_schedule": planned.effective,
+        "next_schedule_time": planned.next_tick,
+        # Written also when no tick is due: an edit moves it, and the next look knows of the edit only by this.
+        "decided_through": ticks.decided_through,
+        "last_request": request.last,
+        "last_handled_requested_at": request.handled,
+        "recommendation": _recommendation(old.recommendation, planned, now) if planned.spec.dry_run else None,
+    }
+    if ticks.last is not None and not ticks.last.is_same(old.last_decision):
+        changes["last_decision"] = ticks.last
     if ticks.last_run is not None:
         changes["last_schedule_time"] = ticks.last_run.scheduled_time
-    changes["recent_decisions"] = [*ticks.skipped, *old.recent_decisions][:RECENT_DECISIONS_MAX]
+    if skipped := [*request.skipped, *ticks.skipped]:
+        changes["recent_decisions"] = [*skipped, *old.recent_decisions][:RECENT_DECISIONS_MAX]
     return changes
 
 
-def _dropped(old: RetrainScheduleStatus, floor: datetime, now: datetime) -> TickDecision | None:
-    """The tick that still waited when an edit of the schedule moved the floor past it: it ends without a run."""
-    last = old.last_decision
-    if last is None or last.action is not Action.WAIT or last.scheduled_time > floor:
-        return None
-    return last.model_copy(update={"action": Action.SKIP, "reason": reasons.SUPERSEDED, "time": now})
-
-
-def _same(old: TickDecision | None, new: TickDecision) -> bool:
-    """Whether nothing but the moment of looking differs."""
-    return old is not None and old.model_copy(update={"time": new.time}) == new
+def _recommendation(old: Recommendation | None, planned: _Plan, now: datetime) -> Recommendation | None:
+    """Of a dry run, from what was decided last."""
+    newest = next(iter((*planned.request.skipped, *planned.ticks.skipped)), None)
+    if newest is None:
+        return old
+    if newest.reason != reasons.DRY_RUN:
+        return Recommendation(action=RecommendedAction.NONE, reasons=[newest.reason], evaluated_at=now)
+    why = reasons.SCHEDULED if newest.requested_at is None else reasons.REQUESTED
+    return Recommendation(action=RecommendedAction.RECOMMENDED, reasons=[why], evaluated_at=now, job=newest.job)
 
 
 def _write(old: RetrainScheduleStatus, new: RetrainScheduleStatus) -> tuple[WriteStatus, ...]:
     return () if old == new else (WriteStatus(new.to_json()),)
 
 
-def _fates(old: RetrainScheduleStatus, new: RetrainScheduleStatus, ticks: TickPlan) -> tuple[TickDecision, ...]:
-    newest = new.last_decision
-    # A skip stands among the skipped, alone or as one of several.
-    told = newest is None or newest == old.last_decision or newest.action is Action.SKIP
-    return ticks.skipped if told or newest is None else (newest, *ticks.skipped)
+def _fates(old: RetrainScheduleStatus, planned: _Plan) -> tuple[TickDecision, ...]:
+    ticks = planned.ticks
+    waits = ticks.last is not None and ticks.last.action is Action.WAIT and not ticks.last.is_same(old.last_decision)
+    return (*([ticks.last] if waits and ticks.last else []), *ticks.fates)
 
 
-def _events(old: RetrainScheduleStatus, new: RetrainScheduleStatus, ticks: TickPlan) -> tuple[Event, ...]:
-    events = []
-    if ticks.missed_many:
-        note = f"more than {MISSED_TICKS_MAX} ticks were missed; the newest counts. Set startingDeadlineSeconds, or see why nothing ran"
-        events.append(Event("Warning", reasons.TOO_MANY_MISSED_TICKS, note))
-    newest = new.last_decision
-    if newest is not None and newest != old.last_decision:
-        tick = f"tick {newest.scheduled_time:%Y-%m-%dT%H:%MZ}"
-        if newest.action is Action.RUN:
-            events.append(Event("Normal", reasons.RUN_CREATED, f"{tick} made RetrainJob {newest.job}"))
-        elif newest.action is Action.WAIT:
-            events.append(Event("Normal", reasons.TICK_WAITS, f"{tick} waits for the unfinished RetrainJob {newest.job}"))
-        else:
-            blocker = f" (RetrainJob {newest.job})" if newest.job else ""
-            note = f"{tick} made no run: {newest.reason}{blocker}"
-            events.append(Event("Normal" if newest.reason == reasons.SUSPENDED else "Warning", reasons.TICK_SKIPPED, note))
-    return tuple(events)
+def _events(old: RetrainScheduleStatus, planned: _Plan) -> tuple[Event, ...]:
+    request = planned.request
+    told = [*reversed(request.fates)]
+    if request.last is not None and request.last.action is Action.WAIT and request.last is not old.last_request:
+        told.append(request.last)
+    return (
+        *([planned.pause.event] if planned.pause.event else []),
+        *map(event_of, told),
+        *events_of_ticks(planned.spec, planned.ticks, old.last_decision),
+    )

@@ -1,18 +1,42 @@
-"""Which ticks of a schedule are due, and what becomes of each: run, wait or skip. Every due tick ends as exactly one of them."""
+"""Which ticks of a schedule are due, and what becomes of each: run, wait or skip. Every due tick ends as exactly one run or one skip."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, islice, takewhile
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.schedule import Action, RetrainScheduleSpec, TickDecision
+from retrain_operator.api.schedule import Action, ConcurrencyPolicy, MissedRunPolicy, RetrainScheduleSpec, TickDecision
 from retrain_operator.cron import Cron
 from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
+from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick
+from retrain_operator.rules.missed import in_turn, is_missed
 from retrain_operator.rules.observed import ChildRun
 
 MISSED_TICKS_MAX = 100  # as CronJob: beyond it something was down for long, and counting on helps nobody
+_A_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Ticks up to here found automatic starts held."""
+
+    suspended_until: datetime | None = None
+    paused_until: datetime | None = None
+
+    def reason(self, tick: datetime) -> str | None:
+        if self.suspended_until is not None and tick <= self.suspended_until:
+            return reasons.SUSPENDED
+        return reasons.PAUSED if self.paused_until is not None and tick <= self.paused_until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A tick that needs its run made."""
+
+    tick: datetime
+    replaces: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +44,20 @@ class TickPlan:
     """What becomes of the due ticks."""
 
     decided_through: datetime  # every tick up to here has its fate
-    newest: TickDecision | None  # fate of the newest due tick
-    start: bool  # whether the newest due tick needs its run made
-    skipped: tuple[TickDecision, ...]  # newest first
-    last_run: TickDecision | None  # the newest tick that made a run, just now or before a crash
-    missed_many: bool
-    wake_at: datetime | None
+    fates: tuple[TickDecision, ...] = ()  # of the ticks that have one now, newest first; neighbours skipped alike are one entry
+    last: TickDecision | None = None  # of the ticks that wait; where none does, fate of the newest
+    starts: tuple[Start, ...] = ()  # oldest first
+    missed_many: bool = False
+    wake_at: datetime | None = None
+
+    @property
+    def skipped(self) -> tuple[TickDecision, ...]:
+        return tuple(fate for fate in self.fates if fate.action is Action.SKIP)
+
+    @property
+    def last_run(self) -> TickDecision | None:
+        """The newest tick that made a run, just now or before a crash."""
+        return next((fate for fate in self.fates if fate.action is Action.RUN), None)
 
 
 def plan(
@@ -35,76 +67,171 @@ def plan(
     runs: tuple[ChildRun, ...],
     *,
     floor: datetime,
-    held_until: datetime | None,
+    held: Held,
+    waited: TickDecision | None,
+    next_tick: datetime | None,
     now: datetime,
 ) -> TickPlan:
-    """Fate of every tick in (floor, now]. Those up to `held_until` found the schedule suspended.
+    """Fate of every tick in (floor, now]. `waited` tells of those that are known to wait.
 
-    The newest due tick starts unless something forbids it; the older ones are superseded, as with CronJob. Under Forbid the newest waits
-    for the unfinished run within its deadline, until the next tick is due.
+    The ticks that get a turn (missedRunPolicy) start unless something forbids it; one that has to wait for a run (concurrencyPolicy) keeps
+    itself and the newer ones due. The other ticks are passed over.
     """
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
-    wake = None if spec.suspend else cron.next_tick(now)
     if not due:
-        return TickPlan(floor, None, False, (), None, False, wake)
-    name, uid = schedule.name, schedule.uid
-    made = {run.name: run for run in runs}
-    deadline = timedelta(seconds=spec.starting_deadline_seconds) if spec.starting_deadline_seconds is not None else None
-
-    def is_late(tick: datetime) -> bool:
-        return deadline is not None and tick + deadline < now
-
-    def is_held(tick: datetime) -> bool:
-        return held_until is not None and tick <= held_until
-
-    def fate(tick: datetime) -> TickDecision:
-        """Of a tick that is not, or no longer, the one to run."""
-        taken = made.get(tick_run_name(name, tick))
-        if taken is not None and taken.owner_uid == uid:
-            return TickDecision(action=Action.RUN, reason=reasons.SCHEDULED, scheduled_time=tick, job=taken.name, time=now)
-        if taken is not None:
-            return TickDecision(action=Action.SKIP, reason=reasons.NAME_TAKEN, scheduled_time=tick, job=taken.name, time=now)
-        blocker = next((run for run in runs if run.schedule == name and run.was_unfinished_at(tick)), None)
-        if is_held(tick):
-            reason = reasons.SUSPENDED
-        elif blocker is not None:
-            reason = reasons.CONCURRENCY_FORBID
-        else:
-            reason = reasons.DEADLINE_MISSED if is_late(tick) else reasons.SUPERSEDED
-        job = blocker.name if blocker is not None and reason == reasons.CONCURRENCY_FORBID else None
-        return TickDecision(action=Action.SKIP, reason=reason, scheduled_time=tick, job=job, time=now)
-
-    def result(last: TickDecision, *, start: bool = False, wake_at: datetime | None = wake) -> TickPlan:
-        fates = [last, *(fate(tick) for tick in due[1:])]
-        waits = last.action is Action.WAIT
-        through = newest if not waits else due[1] if len(due) > 1 else floor
-        is_open = len(due) > MISSED_TICKS_MAX
-        skipped = tuple(_grouped(fates, is_open, floor, cron))
-        last_run = next((each for each in fates if each.action is Action.RUN), None)
-        return TickPlan(through, last, start, skipped, last_run, is_open and not is_held(due[-1]), wake_at)
-
-    newest = due[0]
-    active = next((run for run in runs if run.schedule == name and not run.is_finished), None)
-    if tick_run_name(name, newest) in made or is_held(newest) or is_late(newest):
-        return result(fate(newest))
-    if active is not None:
-        last = TickDecision(action=Action.WAIT, reason=reasons.CONCURRENCY_FORBID, scheduled_time=newest, job=active.name, time=now)
-        expires = newest + deadline + timedelta(seconds=1) if deadline is not None else None
-        return result(last, wake_at=min((each for each in (wake, expires) if each is not None), default=None))
-    last = TickDecision(action=Action.RUN, reason=reasons.SCHEDULED, scheduled_time=newest, job=tick_run_name(name, newest), time=now)
-    return result(last, start=True)
-
-
-def _grouped(fates: list[TickDecision], is_open: bool, floor: datetime, cron: Cron) -> Iterator[TickDecision]:
-    """Skipped neighbours with one fate told as one entry, so that a long outage does not push last night's story out."""
-    for (action, _, _), group in groupby(fates, key=lambda each: (each.action, each.reason, each.job)):
-        newest, *others = group
-        if action is not Action.SKIP:
+        return TickPlan(floor, wake_at=next_tick)
+    look = _Look(spec, schedule, runs, held, waited, now)
+    fates: dict[datetime, TickDecision] = {}
+    starts: list[Start] = []
+    waits = None
+    for tick in in_turn(spec, due):
+        if look.is_out(tick):
             continue
+        verdict = look.verdict(tick, starts)
+        if verdict.action is Action.WAIT:
+            waits = look.waits([each for each in due if each >= tick], verdict)
+            break
+        fates[tick] = look.fate(tick, verdict)
+        if fates[tick].action is Action.RUN:
+            starts.append(Start(tick, verdict.run))
+    decided = [tick for tick in due if waits is None or not waits.covers(tick)]
+    all_fates = [fates.get(tick) or look.passed_over(tick) for tick in decided]
+    is_open = len(due) > MISSED_TICKS_MAX
+    return TickPlan(
+        decided_through=decided[0] if decided else floor,
+        fates=tuple(_grouped(all_fates, cron.next_tick(floor) if is_open else None)),
+        last=waits or all_fates[0],
+        starts=tuple(starts),
+        missed_many=is_open and held.reason(due[-1]) is None,
+        wake_at=min((each for each in (next_tick, look.expiry(waits)) if each is not None), default=None),
+    )
+
+
+def dropped(
+    waited: TickDecision, effective: str, cron: Cron, schedule: ObjectMeta, runs: Sequence[ChildRun], *, floor: datetime, now: datetime
+) -> list[TickDecision]:
+    """Fates, newest first, of the ticks that waited and are none any more since the schedule was edited: they end without a run.
+
+    `effective` is the schedule before the edit, as the status tells it.
+    """
+    ticks = [waited.scheduled_time]
+    if waited.first_scheduled_time is not None:
+        expression, _, zone = effective.rpartition(" ")
+        ticks = list(Cron.parse(expression, zone).ticks_backward(waited.scheduled_time, waited.first_scheduled_time - _A_SECOND))
+    kept = set(cron.ticks_backward(waited.scheduled_time, floor))
+    made = {run.name for run in runs if run.owner_uid == schedule.uid}
+    fates = []
+    for tick in ticks:
+        name = tick_run_name(schedule.name, tick)
+        if tick not in kept and name in made:  # before a crash, which kept it from being told
+            fates.append(TickDecision(action=Action.RUN, reason=reasons.SCHEDULED, scheduled_time=tick, job=name, time=now))
+        elif tick not in kept:
+            fates.append(TickDecision(action=Action.SKIP, reason=reasons.SUPERSEDED, scheduled_time=tick, job=waited.job, time=now))
+    return list(_grouped(fates, None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What is asked of one tick after another."""
+
+    spec: RetrainScheduleSpec
+    schedule: ObjectMeta
+    runs: tuple[ChildRun, ...]
+    held: Held
+    waited: TickDecision | None
+    now: datetime
+
+    def is_out(self, tick: datetime) -> bool:
+        """Whether it does not start, whatever else runs."""
+        return self._taken(tick) is not None or self.held.reason(tick) is not None or self._is_late(tick) or self._is_missed(tick)
+
+    def verdict(self, tick: datetime, starts: Iterable[Start]) -> Verdict:
+        """Whether it starts now, after those that start already."""
+        runs = list(self.runs)
+        for start in starts:
+            runs.append(about_to_be_made(self.schedule, tick_run_name(self.schedule.name, start.tick), self.now, start.replaces))
+        in_line = self.spec.missed_run_policy is MissedRunPolicy.ALL
+        return for_tick(self.spec.concurrency_policy, tick, self.schedule, runs, in_line=in_line, is_missed=is_missed(tick, self.now))
+
+    def fate(self, tick: datetime, verdict: Verdict) -> TickDecision:
+        """Of a tick that does not wait."""
+        if verdict.action is Action.SKIP:
+            return self._decided(Action.SKIP, verdict.reason, tick, verdict.run)
+        action, reason = (Action.SKIP, reasons.DRY_RUN) if self.spec.dry_run else (Action.RUN, reasons.SCHEDULED)
+        return self._decided(action, reason, tick, tick_run_name(self.schedule.name, tick))
+
+    def passed_over(self, tick: datetime) -> TickDecision:
+        """Fate of a tick that is not, or no longer, one to run."""
+        taken = self._taken(tick)
+        if taken is not None:
+            is_own = taken.owner_uid == self.schedule.uid
+            action, reason = (Action.RUN, reasons.SCHEDULED) if is_own else (Action.SKIP, reasons.NAME_TAKEN)
+            return self._decided(action, reason, tick, taken.name)
+        held = self.held.reason(tick)
+        if held is not None:
+            return self._decided(Action.SKIP, held, tick)
+        blocker = self._blocker(tick)
+        if blocker is not None and self.spec.concurrency_policy is ConcurrencyPolicy.FORBID:
+            return self._decided(Action.SKIP, reasons.CONCURRENCY_FORBID, tick, blocker.name)
+        if self._is_late(tick):
+            return self._decided(Action.SKIP, reasons.DEADLINE_MISSED, tick)
+        return self._decided(Action.SKIP, reasons.MISSED if self._is_missed(tick) else reasons.SUPERSEDED, tick)
+
+    def waits(self, ticks: Sequence[datetime], verdict: Verdict) -> TickDecision:
+        """Of the ticks that wait, newest first."""
+        told = self._decided(Action.WAIT, verdict.reason, ticks[0], verdict.run)
+        several = {"first_scheduled_time": ticks[-1], "count": len(ticks)} if len(ticks) > 1 else {}
+        return told.model_copy(update=several)
+
+    def expiry(self, waits: TickDecision | None) -> datetime | None:
+        """When the first of the ticks that wait is too late."""
+        if waits is None or self._deadline is None or self.spec.concurrency_policy is ConcurrencyPolicy.QUEUE:
+            return None
+        return (waits.first_scheduled_time or waits.scheduled_time) + self._deadline + _A_SECOND
+
+    @property
+    def _deadline(self) -> timedelta | None:
+        seconds = self.spec.starting_deadline_seconds
+        return timedelta(seconds=seconds) if seconds is not None else None
+
+    def _taken(self, tick: datetime) -> ChildRun | None:
+        name = tick_run_name(self.schedule.name, tick)
+        return next((run for run in self.runs if run.name == name), None)
+
+    def _blocker(self, tick: datetime) -> ChildRun | None:
+        return next((run for run in self.runs if run.schedule == self.schedule.name and run.was_unfinished_at(tick)), None)
+
+    def _is_late(self, tick: datetime) -> bool:
+        if self._deadline is None or tick + self._deadline >= self.now:
+            return False
+        # What stands in the queue has been started on, as far as the deadline goes.
+        is_queued = self.spec.concurrency_policy is ConcurrencyPolicy.QUEUE and (self._waited(tick) or self._blocker(tick) is not None)
+        return not is_queued
+
+    def _is_missed(self, tick: datetime) -> bool:
+        """Under Skip. What waits for a run was looked at in time."""
+        return self.spec.missed_run_policy is MissedRunPolicy.SKIP and is_missed(tick, self.now) and not self._waited(tick)
+
+    def _waited(self, tick: datetime) -> bool:
+        return self.waited is not None and self.waited.covers(tick)
+
+    def _decided(self, action: Action, reason: str, tick: datetime, job: str | None = None) -> TickDecision:
+        return TickDecision(action=action, reason=reason, scheduled_time=tick, job=job, time=self.now)
+
+
+def _grouped(fates: Sequence[TickDecision], reaches_back_to: datetime | None) -> Iterator[TickDecision]:
+    """Skipped neighbours with one fate told as one entry, so that a long outage does not push last night's story out.
+
+    `reaches_back_to`: the first of the ticks before, which were not listed; the entry with the oldest reaches back to it, without a count.
+    """
+    for (action, _, _), group in groupby(fates, key=lambda each: (each.action, each.reason, each.job)):
+        if action is not Action.SKIP:
+            yield from group
+            continue
+        newest, *others = group
         oldest = others[-1] if others else newest
-        if is_open and oldest is fates[-1]:
-            # The ticks before were not listed; the entry reaches back to the first of them, and its count is open.
-            yield newest.model_copy(update={"first_scheduled_time": cron.next_tick(floor)})
+        if reaches_back_to is not None and oldest is fates[-1]:
+            yield newest.model_copy(update={"first_scheduled_time": reaches_back_to})
         elif others:
             yield newest.model_copy(update={"first_scheduled_time": oldest.scheduled_time, "count": len(others) + 1})
         else:

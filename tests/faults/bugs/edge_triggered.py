@@ -7,4 +7,4 @@ def _forget(self: Controller, *_: object, **__: object) -> None:
     return None
 
 
-Controller._again = _forget  # type: ignore[method-assign, assignment]
+Controller._again = _forget  # type: ignore[method-assign]

@@ -1,36 +1,29 @@
-"""The guard's Leases exist in the process only: the next process finds every guard free."""
+"""Who holds a guard is known to the process only: the next process finds every guard free."""
 
-from collections.abc import Mapping
-from itertools import count
-from typing import Any
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.job import RetrainJobSpec
+from retrain_operator.cluster.protocol import Body, Cluster
+from retrain_operator.reconcile import controller
+from retrain_operator.reconcile.apply import Applier
+from retrain_operator.reconcile.cache import Cache
+from retrain_operator.rules.observed import GuardObserved, GuardState
 
-from retrain_operator.api.names import Key
-from retrain_operator.cluster.kube import KubeCluster
-from retrain_operator.cluster.protocol import LEASES, AlreadyExists, Body, Conflict, Resource
-
-_leases: dict[Key, Body] = {}
-_versions = count(1)
-_create, _get, _replace = KubeCluster.create, KubeCluster.get, KubeCluster.replace
+_holders: dict[str, str] = {}  # by guard key, the root's UID
 
 
-def _store(key: Key, body: Mapping[str, Any]) -> Body:
-    _leases[key] = {**body, "metadata": {**body["metadata"], "resourceVersion": str(next(_versions)), "uid": f"memory-{key}"}}
-    return _leases[key]
+async def _observe_here(cluster: Cluster, cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, guard_key: str) -> GuardObserved:
+    root = spec.root.uid if spec.root else metadata.uid
+    holder = _holders.get(guard_key)
+    for run in cache.runs.values():
+        if run.uid == holder and holder != root and not run.child.is_finished:
+            return GuardObserved(GuardState.HELD, run.child.name)
+    _holders[guard_key] = root
+    return GuardObserved(GuardState.FREE)
 
 
-async def _create_here(self: KubeCluster, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body | AlreadyExists:
-    if resource is not LEASES:
-        return await _create(self, resource, namespace, body)
-    key = Key(namespace, body["metadata"]["name"])
-    return AlreadyExists(key) if key in _leases else _store(key, body)
+async def _take_nothing(self: Applier, body: Body) -> None:
+    return None
 
 
-async def _get_here(self: KubeCluster, resource: Resource, key: Key) -> Body | None:
-    return _leases.get(key) if resource is LEASES else await _get(self, resource, key)
-
-
-async def _replace_here(self: KubeCluster, resource: Resource, key: Key, body: Mapping[str, Any]) -> Body | Conflict | None:
-    return _store(key, body) if resource is LEASES else await _replace(self, resource, key, body)
-
-
-KubeCluster.create, KubeCluster.get, KubeCluster.replace = _create_here, _get_here, _replace_here  # type: ignore[method-assign]
+setattr(controller, "observe_guard", _observe_here)  # noqa: B010  # the attribute is an import of its own
+Applier._take_guard = _take_nothing  # type: ignore[method-assign]

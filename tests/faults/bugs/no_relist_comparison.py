@@ -11,9 +11,7 @@ from retrain_operator.reconcile import controller
 _complete = comparison.missed_changes
 
 
-def _without_deletions(
-    known: Mapping[Key, Seen], listing: Listing, *, deleted_meanwhile: Container[str] | None = None
-) -> list[Change]:
+def _without_deletions(known: Mapping[Key, Seen], listing: Listing, *, deleted_meanwhile: Container[str] | None = None) -> list[Change]:
     return [change for change in _complete(known, listing, deleted_meanwhile=deleted_meanwhile) if change.type != "DELETED"]
 
 

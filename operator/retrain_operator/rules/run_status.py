@@ -1,0 +1,117 @@
+"""The status that a run is brought to, and the one event that tells of a change."""
+
+from datetime import datetime, timedelta
+
+from retrain_operator.api.contract import Outcome
+from retrain_operator.api.job import DuplicateGuard, Phase, RetrainJobStatus, RunSummary
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.rules import reasons
+from retrain_operator.rules.conditions import condition
+from retrain_operator.rules.decision import Decision, Event, WriteStatus
+from retrain_operator.rules.observed import RunObserved
+from retrain_operator.rules.outcome import RunEnd
+from retrain_operator.rules.retry import next_attempt
+
+READY = "Ready"
+STALLED = "Stalled"
+_SUMMARY_METRICS = 2  # as many as fit into a column of kubectl get
+
+
+def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: datetime) -> RetrainJobStatus:
+    """Status of a run that is not finished."""
+    old, generation, job = observed.status, observed.metadata.generation, observed.job
+    changes: dict[str, object] = {
+        "observed_generation": generation,
+        "phase": phase,
+        "conditions": [condition(old.conditions, READY, False, reason, message, generation=generation, now=now)],
+        "attempt": _attempt(observed),
+    }
+    if job is not None:
+        changes |= {"job_name": job.name, "start_time": old.start_time or job.start_time}
+    return old.model_copy(update=changes)
+
+
+def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: DuplicateGuard | None = None) -> Decision:
+    """The final status. `guard`: what kept the run from starting."""
+    old, generation, job = observed.status, observed.metadata.generation, observed.job
+    started = old.start_time or (job.start_time if job else None)
+    completed = (job.end_time if job else None) or now
+    duration = completed - started if started is not None else None
+    reason = end.error.reason if end.error else end.phase.value
+    message = end.error.message if end.error else _success_message(end)
+    if guard is not None:
+        reason, message = reasons.DUPLICATE_GUARD, f"RetrainJob {guard.held_by} of {guard.key} has not finished"
+    failed = end.phase is Phase.FAILED
+    conditions = [condition(old.conditions, READY, not failed, reason, message, generation=generation, now=now)]
+    if failed:
+        conditions.append(condition(old.conditions, STALLED, True, reason, message, generation=generation, now=now))
+    following = None
+    if end.error is not None and not isinstance(observed.spec, InvalidSpec):
+        following = next_attempt(observed.metadata, observed.spec, end.error, completed)
+    artifact = end.result.artifact if end.result else None
+    status = old.model_copy(
+        update={
+            "observed_generation": generation,
+            "phase": end.phase,
+            "conditions": conditions,
+            "start_time": started,
+            "completion_time": completed,
+            "job_name": job.name if job else old.job_name,
+            "attempt": _attempt(observed),
+            "result": end.result,
+            "error": end.error,
+            "next_attempt": following,
+            "stopping": None,
+            "duplicate_guard": guard or old.duplicate_guard,
+            "summary": RunSummary(
+                result=reason if guard is not None else _summary(end),
+                model=artifact.sha256[:12] if artifact else None,
+                duration=format_duration(duration) if duration is not None else None,
+            ),
+        }
+    )
+    event = Event("Warning" if failed else "Normal", f"Run{end.phase.value}", f"{reason}: {message}" if failed else message)
+    return write(observed, status, event)
+
+
+def write(observed: RunObserved, status: RetrainJobStatus, event: Event | None = None) -> Decision:
+    """Bring the run's status to this; nothing when it is there already."""
+    if status == observed.status:
+        return Decision()
+    if event is None and status.phase is not observed.status.phase and status.phase is Phase.RUNNING:
+        event = Event("Normal", reasons.RUN_STARTED, f"Job {status.job_name} runs")
+    return Decision(actions=(WriteStatus(status.to_json()),), events=(event,) if event else ())
+
+
+def _attempt(observed: RunObserved) -> int:
+    return 1 if isinstance(observed.spec, InvalidSpec) else observed.spec.attempt
+
+
+def _success_message(end: RunEnd) -> str:
+    artifact = end.result.artifact if end.result else None
+    return f"{_summary(end)}; artifact {artifact.uri} sha256 {artifact.sha256}" if artifact else _summary(end)
+
+
+def _summary(end: RunEnd) -> str:
+    """The outcome in a few words."""
+    if end.error is not None:
+        return end.error.reason
+    result = end.result
+    if result is None:
+        return end.phase.value
+    if result.outcome is Outcome.SKIPPED:
+        return result.reason or end.phase.value
+    if result.outcome is Outcome.SIMULATED:
+        rows = result.data.rows if result.data else None
+        return f"simulated, {rows} rows" if rows is not None else "simulated"
+    metrics = [(name, value) for name, value in result.metrics.items() if value is not None]
+    return " ".join(f"{name}={value:.4g}" for name, value in metrics[:_SUMMARY_METRICS]) or "trained"
+
+
+def format_duration(duration: timedelta) -> str:
+    """Like kubectl: 41s, 3m12s, 2h05m."""
+    seconds = max(0, int(duration.total_seconds()))
+    minutes, hours = seconds // 60, seconds // 3600
+    if hours:
+        return f"{hours}h{minutes % 60:02d}m"
+    return f"{minutes}m{seconds % 60:02d}s" if minutes else f"{seconds}s"

@@ -1,0 +1,45 @@
+"""What is told of what was decided about a schedule: events for people."""
+
+from collections.abc import Iterator
+
+from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
+from retrain_operator.api.schedule import Action, MissedRunPolicy, RetrainScheduleSpec, TickDecision
+from retrain_operator.rules import reasons
+from retrain_operator.rules.decision import Event
+from retrain_operator.rules.ticks import MISSED_TICKS_MAX, TickPlan
+
+_EXPECTED = (reasons.SUSPENDED, reasons.PAUSED, reasons.DRY_RUN, reasons.WITHDRAWN)  # a skip that somebody asked for
+
+
+def events_of_ticks(spec: RetrainScheduleSpec, ticks: TickPlan, before: TickDecision | None) -> Iterator[Event]:
+    """`before` is the last decision that was told."""
+    if ticks.missed_many:
+        counts = {MissedRunPolicy.LATEST: "the newest counts", MissedRunPolicy.ALL: f"the newest {spec.max_catch_up} count"}
+        which = counts.get(spec.missed_run_policy, "none of them counts")
+        note = f"more than {MISSED_TICKS_MAX} ticks were missed; {which}. Set startingDeadlineSeconds, or see why nothing ran"
+        yield Event("Warning", reasons.TOO_MANY_MISSED_TICKS, note)
+    started = [start.tick for start in ticks.starts]
+    for fate in reversed(ticks.fates):
+        if fate.scheduled_time in started and not fate.is_same(ticks.last):
+            yield event_of(fate)
+    if ticks.last is not None and not ticks.last.is_same(before):
+        yield event_of(ticks.last)
+
+
+def event_of(decision: TickDecision) -> Event:
+    """What became of a tick or of a request."""
+    subject, waits = _subject(decision)
+    if decision.action is Action.RUN:
+        return Event("Normal", reasons.RUN_CREATED, f"{subject} made RetrainJob {decision.job}")
+    if decision.action is Action.WAIT:
+        return Event("Normal", reasons.TICK_WAITS, f"{subject} {waits} for the unfinished RetrainJob {decision.job}")
+    job = f" (RetrainJob {decision.job})" if decision.job else ""
+    note = f"{subject} made no run: {decision.reason}{job}"
+    return Event("Normal" if decision.reason in _EXPECTED else "Warning", reasons.TICK_SKIPPED, note)
+
+
+def _subject(decision: TickDecision) -> tuple[str, str]:
+    if decision.requested_at is not None:
+        return f"{ANNOTATION_REQUESTED_AT}={decision.requested_at}", "waits"
+    tick = f"{decision.scheduled_time:%Y-%m-%dT%H:%MZ}"
+    return (f"{decision.count} ticks through {tick}", "wait") if decision.count else (f"tick {tick}", "waits")
