@@ -142,7 +142,8 @@ def run_spec(**fields: Any) -> RetrainJobSpec:
 
 
 def run_metadata(**changes: Any) -> ObjectMeta:
-    return metadata(**{"name": tick_name("12:00"), "uid": RUN_UID, "creation_timestamp": NOW} | changes)
+    fields: dict[str, Any] = {"name": tick_name("12:00"), "uid": RUN_UID, "creation_timestamp": NOW} | changes
+    return metadata(**fields)
 
 
 def run(

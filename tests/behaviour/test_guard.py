@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, SCHEDULES
+from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, SCHEDULES, Body
 from tests.behaviour.real_world import RealWorld
-from tests.behaviour.world import TRAINED, Body, World, condition, is_finished, overdue, phase, run, schedule, trainer
+from tests.behaviour.world import TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
 
 GUARD_KEY = "retrain.dev/guard-key"
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from retrain_operator.cluster.protocol import EVENTS, JOBS, LEASES, RUNS
-from tests.behaviour.world import TRAINED, Body, World, is_finished, phase, run, trainer
+from retrain_operator.cluster.protocol import EVENTS, JOBS, LEASES, RUNS, Body
+from tests.behaviour.world import TRAINED, World, is_finished, phase, run, trainer
 
 ONCE = {"limit": 1, "baseSeconds": 1, "jitter": 0}
 FAILED = """answer failed ',"error":{"reason":"Flaky","message":"try again","retryable":%s}'; exit %d"""

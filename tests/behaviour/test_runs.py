@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 from urllib.parse import urlparse
 
-from retrain_operator.cluster.protocol import EVENTS, JOBS, RUNS, SCHEDULES
-from tests.behaviour.world import SIMULATED, TRAINED, Body, World, condition, is_finished, overdue, phase, run, schedule, trainer
+from retrain_operator.cluster.protocol import EVENTS, JOBS, RUNS, SCHEDULES, Body
+from tests.behaviour.world import SIMULATED, TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
 
 
 def breast_cancer(models: Path, **spec: object) -> Body:

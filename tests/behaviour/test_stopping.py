@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from retrain_operator.api.base import parse_time
-from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES
-from tests.behaviour.world import TRAINED, Body, World, condition, is_finished, overdue, phase, run, schedule, trainer
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body
+from tests.behaviour.world import TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
 
 SLOW_TO_GO = "trap 'sleep 2; exit 143' TERM; while :; do sleep 0.05; done"
 

@@ -138,7 +138,7 @@ def run(name: str, spec: Body) -> Body:
 
 
 async def overdue(world: World, name: str, **by: float) -> None:
-    """Make the schedule's ticks of the last 90 s (or of `by`, a timedelta's arguments) due, as an outage would. The operator must be down."""
+    """Make the schedule's ticks of the last 90 s (or of `by`, as a timedelta takes it) due, as an outage does. It must be down."""
     floor = datetime.now(UTC) - timedelta(**(by or {"seconds": 90}))
     await world.patch_status(SCHEDULES, name, {"decidedThrough": format_time(floor)})
 

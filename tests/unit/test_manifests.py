@@ -11,7 +11,6 @@ from retrain_operator.api.job import Previous, RetrainJobSpec
 from retrain_operator.api.names import LABEL_GUARD, RUN_NAME_MAX, SCHEDULE_NAME_MAX
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import run_id
-from retrain_operator.manifests.guard import guard_label
 from retrain_operator.manifests.guard import guard_key, guard_label, guard_lease
 from retrain_operator.manifests.jobs import CONFIG_MAX_BYTES, check, job
 from retrain_operator.manifests.runs import manual_run, manual_run_name, retry_run, tick_run, tick_run_name

@@ -1,4 +1,4 @@
-"""Runs that are ended before their time, and what is left to do about finished ones. The run is of the 12:00 tick; its Job started at 12:00:05."""
+"""Runs that are ended early, and what is left to do about finished ones. The run is of the 12:00 tick; its Job started at 12:00:05."""
 
 from datetime import timedelta
 from typing import Any

@@ -12,7 +12,6 @@ from retrain_operator.api.schedule import RetrainScheduleSpec
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Body, Rejected, Resource
 from retrain_operator.cluster.store import Admission
 
-
 S = TypeVar("S", bound=SpecModel)
 
 
