@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster cluster controlplane test lint verify crds format images clean
+.PHONY: help demo demo-cluster cluster controlplane test faults bench lint verify crds format images clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,14 @@ controlplane: $(VENV)/.developing ## Build the local control plane (about 6 minu
 test: $(VENV)/.developing ## Run all tests
 	-@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m pytest
+
+faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (half an hour)
+	@$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.faults
+
+bench: $(VENV)/.developing ## Measure speed and memory beside the native CronJob controller; writes docs/benchmarks.md
+	@$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.bench
 
 lint: $(VENV)/.developing ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
