@@ -75,6 +75,7 @@ async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(re
     spent.pop(("create", "events"), None)
     assert spent == {
         ("create", "retrainjobs"): 1,
+        ("create", "leases"): 1,  # the guard
         ("create", "jobs"): 1,
         ("patch", "retrainjobs"): spent["patch", "retrainjobs"],
         ("patch", "retrainschedules"): 2,

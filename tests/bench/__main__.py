@@ -11,10 +11,12 @@ BENCHMARKS = {each.NAME: each.measure for each in (burst, lone, scale, cost, fin
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("name", nargs="*", choices=[*BENCHMARKS, []], help="all, in this order, if none is given")
+    parser.add_argument("name", nargs="*", help=f"of {', '.join(BENCHMARKS)}; all, in this order, if none is given")
     parser.add_argument("--no-page", action="store_true", help="print only")
     options = parser.parse_args()
     names: list[str] = options.name
+    if unknown := set(names) - BENCHMARKS.keys():
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
     started, load_at_start = report.now(), report.load()
     rows: list[report.Row] = []
     for name in names or BENCHMARKS:

@@ -70,7 +70,7 @@ class Operator:
     async def until_idle(self) -> float:
         """Nothing is left to look at. Seconds since the process was started."""
         await self.until_ready()
-        while await self._metric("retrain_leader") != 1 or await self._metric("retrain_queue_depth") != 0:
+        while await self._metric("retrain_leader") != 1 or await self._metric("retrain_queue_depth") != 0:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         return time.monotonic() - self.started_at
 

@@ -6,7 +6,7 @@ import secrets
 import ssl
 import tempfile
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +35,19 @@ class Lab:
     upstream: Upstream
     credentials: dict[str, Any]  # the kubeconfig of the operator's service account
     folder: Path
+    namespaces: list[str] = field(default_factory=list)
 
     async def namespace(self) -> str:
         """A fresh one, ready for pods."""
         name = f"fault-{secrets.token_hex(4)}"
         await asyncio.to_thread(self.control_plane.create_namespace, name)
+        self.namespaces.append(name)
         return name
 
-    async def drop(self, namespace: str) -> None:
-        """Begin to delete it."""
-        await asyncio.to_thread(self.control_plane.request, "DELETE", f"/api/v1/namespaces/{namespace}")
+    def drop_namespaces(self) -> None:
+        """At the end, and not of each trial: the local node does not outlive a namespace that goes while a pod is bound to it."""
+        for name in self.namespaces:
+            self.control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
 
     async def edit(self, resource: Resource, key: Key, patch: Body) -> None:
         """JSON merge patch as admin."""
@@ -75,7 +78,9 @@ async def laboratory(control_plane: ControlPlane, kubeconfig: Path) -> AsyncIter
         ):
             await _until_collected(admin, control_plane)
             credentials = yaml.safe_load(kubeconfig.read_text())
-            yield Lab(control_plane, admin, observer, zygote, upstream, credentials, Path(folder))
+            lab = Lab(control_plane, admin, observer, zygote, upstream, credentials, Path(folder))
+            yield lab
+            await asyncio.to_thread(lab.drop_namespaces)
 
 
 async def _until_collected(admin: Cluster, control_plane: ControlPlane) -> None:

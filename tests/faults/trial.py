@@ -84,7 +84,6 @@ async def run_trial(lab: Lab, case: Case, reference: list[Body] | None = None, *
         except TimeoutError:
             found, well_at = [*judge(), Violation("the scenario goes on", "a step did not come within its deadline")], time.monotonic()
     now = time.monotonic()
-    await lab.drop(namespace)
     return Outcome(
         case,
         found,

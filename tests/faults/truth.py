@@ -71,6 +71,11 @@ def _schedule(history: History, schedule: Life) -> Iterator[str]:
     if told != unfinished:
         yield f"{schedule.name} tells of active runs {told}, but they are {unfinished}"
     for field, phases in (("lastSuccessfulTime", ("Completed", "Skipped")), ("lastFailureTime", ("Failed",))):
-        ends = [run.status["completionTime"] for run in runs if run.status.get("phase") in phases]
+        ends = [run.status["completionTime"] for run in runs if run.status.get("phase") in phases and not _is_replaced(run)]
         if max(ends, default=None) != status.get(field):
             yield f"{schedule.name} has {field} {status.get(field)}, but it is {max(ends, default=None)}"
+
+
+def _is_replaced(run: Life) -> bool:
+    """A run that another took the place of says nothing about the model: it counts neither as a success nor as a failure."""
+    return (run.status.get("error") or {}).get("reason") == "Replaced"

@@ -264,3 +264,37 @@ def test_slim_keeps_annotations_of_ours() -> None:
     annotations = {"retrain.dev/requestedAt": "now", "retrain.development/x": "y", "example.com/a": "b"}
     observed = edge.schedule(edge.slim(body(spec={}, annotations=annotations)), ())
     assert observed.metadata.annotations == {"retrain.dev/requestedAt": "now"}
+
+
+def pending(**status: Any) -> Body:
+    return {"status": {"phase": "Pending"} | status}
+
+
+def held_up(reason: str, message: str = "") -> Body:
+    return pending(containerStatuses=[{"name": "trainer", "state": {"waiting": {"reason": reason, "message": message}}}])
+
+
+UNSCHEDULED = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}]
+DISRUPTED = {"status": {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]}}
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([], "it has no pod", id="no pod"),
+        pytest.param([pending(conditions=UNSCHEDULED)], "Unschedulable: 0/1 nodes are available", id="no node has room"),
+        pytest.param([held_up("ErrImagePull", "no such image")], "ErrImagePull: no such image", id="its image cannot be pulled"),
+        pytest.param([held_up("ContainerCreating")], "ContainerCreating", id="nothing more is told"),
+        pytest.param([{"status": {"phase": "Running"}}], None, id="it runs"),
+        pytest.param([{"status": {"phase": "Succeeded"}}], None, id="it has ended, and its Job does not know yet"),
+        pytest.param([{"status": {"phase": "Failed"}}], None, id="it has failed, and its Job does not know yet"),
+        pytest.param([DISRUPTED, held_up("ErrImagePull")], "ErrImagePull", id="the one that took a disrupted one's place"),
+        pytest.param([{}], None, id="a pod without a status yet is not judged"),
+    ],
+)
+def test_why_a_pod_does_not_run(pods: list[Body], expected: str | None) -> None:
+    assert edge.why_not_running(pods) == expected
+
+
+def test_a_job_tells_its_guard() -> None:
+    assert edge.job_state(body(labels={"retrain.dev/guard": "g"})).guard == "g"

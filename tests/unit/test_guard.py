@@ -1,6 +1,5 @@
 """What is read of a guard before a run starts, on the in-memory cluster: the Lease, its holder's runs and their Jobs."""
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +70,6 @@ class Scene:
     async def gone(self, run: Body) -> None:
         """The run is deleted; what the garbage collector does takes its time."""
         key = Key("ml", run["metadata"]["name"])
-        self.cluster.store._uids.add("kept")  # the Job stays as long as the test wants: it has another owner
         self.cluster.store.delete(RUNS, key)
         self.cache.remove(RUNS, key, run["metadata"]["uid"])
 
@@ -86,16 +84,15 @@ def read(run: Body) -> tuple[ObjectMeta, RetrainJobSpec]:
 
 
 @pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    yield Scene(MemoryCluster(lambda: NOW), Cache(lambda: 0.0))
+async def scene() -> Scene:
+    return Scene(MemoryCluster(lambda: NOW), Cache(lambda: 0.0))
 
 
-OF_SCHEDULE = {"ownerReferences": [owner("RetrainSchedule", "churn", "schedule-uid")]}
+OF_SCHEDULE: dict[str, Any] = {"ownerReferences": [owner("RetrainSchedule", "churn", "schedule-uid")]}
 
 
 class TestNoLease:
     async def test_free_and_for_a_schedules_run_nobody_can_have_found_it_held(self, scene: Scene) -> None:
-        scene.cluster.store._uids.add("schedule-uid")
         assert await scene.seen_by(await scene.run("b", **OF_SCHEDULE)) == (GuardState.FREE, None, False)
 
     async def test_a_persons_run_may_have_met_one_that_went_with_its_run(self, scene: Scene) -> None:

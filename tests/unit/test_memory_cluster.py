@@ -225,6 +225,69 @@ class TestDelete:
         assert await cluster.get(PODS, KEY) is None
 
 
+class TestForegroundDeletion:
+    """The owner stays, and says so, until what it owns is gone."""
+
+    async def job_with_pod(self, cluster: MemoryCluster, *, runs: bool = True) -> Body:
+        job = await made(cluster, JOBS, {"metadata": {"name": "a"}, "spec": {"template": {"spec": {"containers": []}}}})
+        pod = {"metadata": {"name": "a-1", "ownerReferences": [owned_by(job)]}, "spec": {"nodeName": "n"} if runs else {}}
+        await made(cluster, PODS, pod)
+        return job
+
+    async def test_it_stays_until_its_pod_is_gone(self, cluster: MemoryCluster) -> None:
+        job = await self.job_with_pod(cluster)
+        assert await cluster.delete(JOBS, KEY, uid=job["metadata"]["uid"], foreground=True)
+        going, pod = await cluster.get(JOBS, KEY), await cluster.get(PODS, Key("ns", "a-1"))
+        assert going is not None
+        assert pod is not None
+        assert going["metadata"]["deletionTimestamp"] == "2026-01-02T03:04:05Z"
+        assert (going["metadata"]["finalizers"], going["metadata"]["generation"]) == (["foregroundDeletion"], 2)
+        assert pod["metadata"]["deletionGracePeriodSeconds"] == 30
+        cluster.store.delete(PODS, Key("ns", "a-1"), grace_s=0)
+        assert await cluster.get(JOBS, KEY) is None
+
+    async def test_told_twice_it_changes_once(self, cluster: MemoryCluster) -> None:
+        job = await self.job_with_pod(cluster)
+        for foreground in (True, True, False):
+            assert await cluster.delete(JOBS, KEY, uid=job["metadata"]["uid"], foreground=foreground)
+            going = await cluster.get(JOBS, KEY)
+            assert going is not None
+            assert (going["metadata"]["finalizers"], going["metadata"]["generation"]) == (["foregroundDeletion"], 2)
+
+    async def test_with_a_pod_that_does_not_run_it_goes_at_once(self, cluster: MemoryCluster) -> None:
+        job = await self.job_with_pod(cluster, runs=False)
+        assert await cluster.delete(JOBS, KEY, uid=job["metadata"]["uid"], foreground=True)
+        assert (await cluster.get(JOBS, KEY), await cluster.get(PODS, Key("ns", "a-1"))) == (None, None)
+
+    async def test_without_dependents_it_goes_at_once(self, cluster: MemoryCluster) -> None:
+        body = await made(cluster, RUNS, run())
+        assert await cluster.delete(RUNS, KEY, uid=body["metadata"]["uid"], foreground=True)
+        assert await cluster.get(RUNS, KEY) is None
+
+    async def test_other_finalizers_hold_it_longer(self, cluster: MemoryCluster) -> None:
+        job = await made(
+            cluster, JOBS, {"metadata": {"name": "a", "finalizers": ["a.dev/one"]}, "spec": {"template": {"spec": {"containers": []}}}}
+        )
+        await made(cluster, PODS, {"metadata": {"name": "a-1", "ownerReferences": [owned_by(job)]}, "spec": {}})
+        assert await cluster.delete(JOBS, KEY, uid=job["metadata"]["uid"], foreground=True)
+        going = await cluster.get(JOBS, KEY)
+        assert going is not None
+        assert going["metadata"]["finalizers"] == ["a.dev/one"]
+
+    async def test_the_whole_tree_goes_leaves_first(self, cluster: MemoryCluster) -> None:
+        body = await made(cluster, RUNS, run())
+        job = await made(
+            cluster,
+            JOBS,
+            {"metadata": {"name": "a", "ownerReferences": [owned_by(body)]}, "spec": {"template": {"spec": {"containers": []}}}},
+        )
+        await made(cluster, PODS, {"metadata": {"name": "a-1", "ownerReferences": [owned_by(job)]}, "spec": {"nodeName": "n"}})
+        assert await cluster.delete(RUNS, KEY, uid=body["metadata"]["uid"], foreground=True)
+        cluster.store.delete(PODS, Key("ns", "a-1"), grace_s=0)
+        await collected()
+        assert (await cluster.get(JOBS, KEY), await cluster.get(RUNS, KEY)) == (None, None)
+
+
 class TestGarbageCollection:
     async def test_dependents_go_after_their_owner_and_theirs_after_them(self, cluster: MemoryCluster) -> None:
         owner = await made(cluster, RUNS, run())

@@ -199,7 +199,7 @@ RETRIES = [
     pytest.param(
         seen(run(status=failed()), next_made=True),
         "12:03:30",
-        [f"write Failed DataUnreadable next {RETRY} made"],
+        [f"write Failed DataUnreadable next {RETRY} made", MADE],
         id="made, and then the operator died: told",
     ),
     pytest.param(run(status=failed(made=True)), "12:05", [], id="made and told, and deleted by a person: not made again"),

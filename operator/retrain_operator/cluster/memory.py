@@ -1,7 +1,7 @@
 """A cluster in memory that behaves as a Kubernetes API server does in everything the operator can see.
 
 It serves the embedded demo, the property tests and the simulator. What it holds itself to is checked by the same behaviour tests that run
-on a real API server. Not here: managed fields, server-side apply, foreground deletion, paging, authorization, quotas.
+on a real API server. Not here: managed fields, server-side apply, paging, authorization, quotas.
 """
 
 import asyncio

@@ -113,11 +113,11 @@ class Applier:
         answer = await self._cluster.patch_status(resource, metadata.key, patch, resource_version=metadata.resource_version)
         if answer is None:
             self._notice(self._cache.remove(resource, metadata.key, metadata.uid))
-        elif isinstance(answer, Conflict):
+            raise Stale(f"{resource.kind} {metadata.key} is gone")
+        if isinstance(answer, Conflict):
             await self.refresh(resource, metadata.key)
             raise Stale(f"{resource.kind} {metadata.key} was written by somebody else")
-        else:
-            self._notice(self._cache.put(resource, answer))
+        self._notice(self._cache.put(resource, answer))
 
     def _observe_tick_to_job(self, run: Key) -> None:
         entry = self._cache.runs.get(run)

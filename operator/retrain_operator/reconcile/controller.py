@@ -36,7 +36,7 @@ from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
-from retrain_operator.rules.decision import Decision, Event, WriteStatus
+from retrain_operator.rules.decision import CreateRun, Decision, Event, WriteStatus
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
 
@@ -253,6 +253,10 @@ class Controller:
             except Refused as refused:
                 log.warning("%s: refused: %s", item, refused)
                 self._refusals[view.metadata.uid] = (view.metadata.generation, refused.message)
+                self.queue.add(item)
+                return
+            if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
+                # What makes a Job comes before all bookkeeping, which is decided on again, behind everything urgent.
                 self.queue.add(item)
                 return
             if isinstance(action, WriteStatus):

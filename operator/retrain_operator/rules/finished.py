@@ -34,16 +34,16 @@ def _try_again(
     observed: RunObserved, spec: RetrainJobSpec, acknowledged: RetrainJobStatus, following: NextAttempt, now: datetime
 ) -> Decision:
     made = acknowledged.model_copy(update={"next_attempt": following.model_copy(update={"made": True})})
+    event = Event("Normal", reasons.RETRY_CREATED, f"made RetrainJob {following.job}, attempt {spec.attempt + 1}")
     if observed.next_made:
-        return write(observed, made)
+        return write(observed, made, event)
     if obstacle := _obstacle(observed, following):
-        event = Event("Warning", reasons.RETRY_GIVEN_UP, obstacle)
-        return write(observed, acknowledged.model_copy(update={"next_attempt": None}), event)
+        given_up = Event("Warning", reasons.RETRY_GIVEN_UP, obstacle)
+        return write(observed, acknowledged.model_copy(update={"next_attempt": None}), given_up)
     if spec.suspend:
         return write(observed, acknowledged)  # held; released, it goes on
     if now < following.time:
         return replace(write(observed, acknowledged), wake_at=following.time)
-    event = Event("Normal", reasons.RETRY_CREATED, f"made RetrainJob {following.job}, attempt {spec.attempt + 1}")
     create = CreateRun(retry_run(observed.metadata, spec, following.job))
     # Made first: a crash between the two finds it by its name.
     return Decision(actions=(create, WriteStatus(made.to_json())), events=(event,))

@@ -1,5 +1,7 @@
 """Who holds a guard is known to the process only: the next process finds every guard free."""
 
+from typing import Any
+
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
 from retrain_operator.cluster.protocol import Body, Cluster
@@ -11,7 +13,9 @@ from retrain_operator.rules.observed import GuardObserved, GuardState
 _holders: dict[str, str] = {}  # by guard key, the root's UID
 
 
-async def _observe_here(cluster: Cluster, cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, guard_key: str) -> GuardObserved:
+async def _observe_here(
+    cluster: Cluster, cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, guard_key: str, **_: Any
+) -> GuardObserved:
     root = spec.root.uid if spec.root else metadata.uid
     holder = _holders.get(guard_key)
     for run in cache.runs.values():
