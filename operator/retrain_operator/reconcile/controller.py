@@ -11,36 +11,30 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import Phase, RetrainJobStatus
+from retrain_operator.api.job import Phase
 from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer, missed_changes
-from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
-from retrain_operator.errors import InvalidSpec
-from retrain_operator.manifests.guard import guard_key
-from retrain_operator.reconcile import edge
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
-from retrain_operator.reconcile.cache import Cache, JobEntry
+from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
-from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateRun, Decision, Event, WriteStatus
-from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
-from retrain_operator.rules.stopping import is_overdue
 
-LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
 BACKOFF_FIRST_S = 0.25
@@ -88,12 +82,12 @@ class Controller:
         self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
+        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice)
         self._pushed = () if watches_custom_resources else (SCHEDULES, RUNS)
         watched = (SCHEDULES, RUNS, JOBS) if watches_custom_resources else (JOBS,)
         self._informers = {resource: self._informer(resource) for resource in watched}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
-        self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
     def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
@@ -252,7 +246,7 @@ class Controller:
                 await self._applier.apply(view.resource, view.metadata, view.status, action)
             except Refused as refused:
                 log.warning("%s: refused: %s", item, refused)
-                self._refusals[view.metadata.uid] = (view.metadata.generation, refused.message)
+                self._observer.refused(view.metadata, refused.message)
                 self.queue.add(item)
                 return
             if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
@@ -269,92 +263,15 @@ class Controller:
     async def _decide(self, item: Item) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
-            schedule = self._observe_schedule(item.key)
+            schedule = self._observer.schedule(item.key)
             if schedule is None:
                 return None
             decision = schedule_rules.decide(schedule, self._now())
             return _View(SCHEDULES, schedule.metadata, schedule.status.given_json(), decision)
-        run = await self._observe_run(item.key)
+        run = await self._observer.run(item.key, self._now())
         if run is None:
             return None
         return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(run, self._now()))
-
-    def _observe_schedule(self, key: Key) -> ScheduleObserved | None:
-        entry = self.cache.schedules.get(key)
-        if entry is None:
-            return None
-        observed = edge.schedule(entry.raw, self.cache.runs_of(key))
-        return replace(observed, refused=self._refusal(observed.metadata))
-
-    async def _observe_run(self, key: Key) -> RunObserved | None:
-        entry = self.cache.runs.get(key)
-        if entry is not None and entry.raw is None and self.cache.late_job(key) is not None:
-            await self._applier.refresh(RUNS, key)
-            entry = self.cache.runs.get(key)
-        if entry is None or entry.raw is None:
-            return None
-        observed = edge.run(entry.raw, None)
-        following = self._next_of(key.namespace, observed.status)
-        observed = replace(
-            observed,
-            refused=self._refusal(observed.metadata),
-            replaced_by=self.cache.replacement_of(key),
-            waits_for=self.cache.replaces_unfinished(key),
-            next_made=following is not None and _follows(following, observed),
-            next_taken=following is not None and not _follows(following, observed),
-        )
-        if entry.child.phase.is_finished:
-            return replace(observed, job=await self._late_job(key))
-        job = await self._job_of(key, observed)
-        observed = replace(observed, job=job.state if job else None)
-        if isinstance(observed.spec, InvalidSpec):
-            return observed
-        if job is not None and (job.state.end is not None or is_overdue(observed.status, observed.spec, job.state, self._now())):
-            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
-            if job.state.end is not None:
-                return replace(observed, pod=edge.pod_end(pods.items))
-            return replace(observed, stuck=edge.why_not_running(pods.items))
-        if job is None and (guarded := guard_key(observed.metadata, observed.spec)) is not None:
-            is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
-            guard = await observe_guard(self._cluster, self.cache, observed.metadata, observed.spec, guarded, is_new=is_new)
-            if guard.state is GuardState.OWN:
-                # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
-                await self._applier.refresh(RUNS, key)
-                now_known = self.cache.runs.get(key)
-                if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
-                    raise Stale(f"RetrainJob {key} has changed since its guard was taken")
-            return replace(observed, guard=guard)
-        return observed
-
-    async def _job_of(self, key: Key, observed: RunObserved) -> JobEntry | None:
-        """The run's Job. A run is not ended for want of one on the word of a watch: the two watches are not in step."""
-        job, status = self.cache.jobs.get(key), observed.status
-        if job is None and (status.job_name or status.stopping or observed.replaced_by or isinstance(observed.spec, InvalidSpec)):
-            found = await self._cluster.get(JOBS, key)
-            if found is not None:
-                self._notice(self.cache.put(JOBS, found))
-                job = self.cache.jobs.get(key)
-        return job
-
-    async def _late_job(self, key: Key) -> JobState | None:
-        """The Job of a finished run, when it goes on for certain: its end may only not have been told yet."""
-        late = self.cache.late_job(key)
-        if late is None:
-            return None
-        found = await self._cluster.get(JOBS, key)
-        self._notice(self.cache.put(JOBS, found) if found is not None else self.cache.remove(JOBS, key, late.uid))
-        late = self.cache.late_job(key)
-        return late.state if late is not None else None
-
-    def _next_of(self, namespace: str, status: RetrainJobStatus) -> ChildRun | None:
-        """Whatever has the name of the next attempt."""
-        following = status.next_attempt
-        entry = self.cache.runs.get(Key(namespace, following.job)) if following is not None else None
-        return entry.child if entry is not None else None
-
-    def _refusal(self, metadata: ObjectMeta) -> str | None:
-        generation, message = self._refusals.get(metadata.uid, (None, None))
-        return message if generation == metadata.generation else None
 
     def _count(self, view: _View, write: WriteStatus) -> None:
         for fate in view.decision.fates:
@@ -367,9 +284,3 @@ class Controller:
     def _now(self) -> datetime:
         """Whole seconds, as every time of the API."""
         return self._clock.now().replace(microsecond=0)
-
-
-def _follows(following: ChildRun, observed: RunObserved) -> bool:
-    """Whether this is a further attempt of the observed run's root."""
-    root = None if isinstance(observed.spec, InvalidSpec) else observed.spec.root
-    return following.root_uid == (root.uid if root else observed.metadata.uid)

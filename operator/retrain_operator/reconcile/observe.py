@@ -1,0 +1,127 @@
+"""Gathers what the rules read about one object: from the cache where that is certain enough, else from the API server."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.job import RetrainJobStatus
+from retrain_operator.api.names import Key
+from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, Cluster, Resource
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.guard import guard_key
+from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.apply import Stale
+from retrain_operator.reconcile.cache import Cache, JobEntry
+from retrain_operator.reconcile.guard import observe_guard
+from retrain_operator.reconcile.workqueue import Item
+from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
+from retrain_operator.rules.stopping import is_overdue
+
+LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
+
+
+class Observer:
+    """`refresh` reads one object into the cache; `notice` takes the items that a read has changed something for."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        cache: Cache,
+        refresh: Callable[[Resource, Key], Awaitable[None]],
+        notice: Callable[[Sequence[Item]], None],
+    ) -> None:
+        self._cluster = cluster
+        self._cache = cache
+        self._refresh = refresh
+        self._notice = notice
+        self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
+
+    def refused(self, metadata: ObjectMeta, message: str) -> None:
+        """The API server refuses what this generation of the object asks for."""
+        self._refusals[metadata.uid] = (metadata.generation, message)
+
+    def schedule(self, key: Key) -> ScheduleObserved | None:
+        """A schedule and its runs, as the cache knows them."""
+        entry = self._cache.schedules.get(key)
+        if entry is None:
+            return None
+        observed = edge.schedule(entry.raw, self._cache.runs_of(key))
+        return replace(observed, refused=self._refusal(observed.metadata))
+
+    async def run(self, key: Key, now: datetime) -> RunObserved | None:
+        """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""
+        entry = self._cache.runs.get(key)
+        if entry is not None and entry.raw is None and self._cache.late_job(key) is not None:
+            await self._refresh(RUNS, key)
+            entry = self._cache.runs.get(key)
+        if entry is None or entry.raw is None:
+            return None
+        observed = edge.run(entry.raw, None)
+        following = self._next_of(key.namespace, observed.status)
+        observed = replace(
+            observed,
+            refused=self._refusal(observed.metadata),
+            replaced_by=self._cache.replacement_of(key),
+            waits_for=self._cache.replaces_unfinished(key),
+            next_made=following is not None and _follows(following, observed),
+            next_taken=following is not None and not _follows(following, observed),
+        )
+        if entry.child.phase.is_finished:
+            return replace(observed, job=await self._late_job(key))
+        job = await self._job_of(key, observed)
+        observed = replace(observed, job=job.state if job else None)
+        if isinstance(observed.spec, InvalidSpec):
+            return observed
+        if job is not None and (job.state.end is not None or is_overdue(observed.status, observed.spec, job.state, now)):
+            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
+            if job.state.end is not None:
+                return replace(observed, pod=edge.pod_end(pods.items))
+            return replace(observed, stuck=edge.why_not_running(pods.items))
+        if job is None and (guarded := guard_key(observed.metadata, observed.spec)) is not None:
+            is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
+            guard = await observe_guard(self._cluster, self._cache, observed.metadata, observed.spec, guarded, is_new=is_new)
+            if guard.state is GuardState.OWN:
+                # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
+                await self._refresh(RUNS, key)
+                now_known = self._cache.runs.get(key)
+                if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
+                    raise Stale(f"RetrainJob {key} has changed since its guard was taken")
+            return replace(observed, guard=guard)
+        return observed
+
+    async def _job_of(self, key: Key, observed: RunObserved) -> JobEntry | None:
+        """The run's Job. A run is not ended for want of one on the word of a watch: the two watches are not in step."""
+        job, status = self._cache.jobs.get(key), observed.status
+        if job is None and (status.job_name or status.stopping or observed.replaced_by or isinstance(observed.spec, InvalidSpec)):
+            found = await self._cluster.get(JOBS, key)
+            if found is not None:
+                self._notice(self._cache.put(JOBS, found))
+                job = self._cache.jobs.get(key)
+        return job
+
+    async def _late_job(self, key: Key) -> JobState | None:
+        """The Job of a finished run, when it goes on for certain: its end may only not have been told yet."""
+        late = self._cache.late_job(key)
+        if late is None:
+            return None
+        found = await self._cluster.get(JOBS, key)
+        self._notice(self._cache.put(JOBS, found) if found is not None else self._cache.remove(JOBS, key, late.uid))
+        late = self._cache.late_job(key)
+        return late.state if late is not None else None
+
+    def _next_of(self, namespace: str, status: RetrainJobStatus) -> ChildRun | None:
+        """Whatever has the name of the next attempt."""
+        following = status.next_attempt
+        entry = self._cache.runs.get(Key(namespace, following.job)) if following is not None else None
+        return entry.child if entry is not None else None
+
+    def _refusal(self, metadata: ObjectMeta) -> str | None:
+        generation, message = self._refusals.get(metadata.uid, (None, None))
+        return message if generation == metadata.generation else None
+
+
+def _follows(following: ChildRun, observed: RunObserved) -> bool:
+    """Whether this is a further attempt of the observed run's root."""
+    root = None if isinstance(observed.spec, InvalidSpec) else observed.spec.root
+    return following.root_uid == (root.uid if root else observed.metadata.uid)
