@@ -52,5 +52,7 @@ def _plain(life: Life) -> Body:
 
 def _without(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _without(each) for name, each in value.items() if name not in _DROPPED}
+        if (value.get("duplicateGuard") or {}).get("triggered") is False:
+            value = {**value, "duplicateGuard": None}  # a claim, which only a contested start writes
+        return {name: _without(each) for name, each in value.items() if name not in _DROPPED and each is not None}
     return [_without(each) for each in value] if isinstance(value, list) else value
