@@ -1,7 +1,9 @@
 """The kopf shell: `kopf run -m retrain_operator.handlers`, or `retrain operator`, which restarts kopf when it gives up.
 
-Handlers only take an event in. There are no create, update, delete or resume handlers, timers, daemons, indexes or peering: each of them
-makes kopf write to the objects, and none of them is needed by a controller that looks at keys.
+The handler only takes an event in, which the runtime's own informer brings too: kopf does not tell what was deleted while its watch was
+down, so it alone would let a deleted schedule fire. RetrainJobs, the many, are left to the informer. There are no create, update, delete
+or resume handlers, timers, daemons, indexes or peering: each of them makes kopf write to the objects, and none of them is needed by a
+controller that looks at keys.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Any
 import kopf
 
 from retrain_operator.api.names import GROUP, VERSION
-from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Resource
+from retrain_operator.cluster.protocol import SCHEDULES, Resource
 from retrain_operator.runtime import Runtime, running
 from retrain_operator.settings import Settings, from_environment
 
@@ -65,12 +67,6 @@ async def schedule_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> Non
     _take(memo.runtime, SCHEDULES, event)
 
 
-@kopf.on.event(GROUP, VERSION, RUNS.plural)
-async def run_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-    """Take in a RetrainJob."""
-    _take(memo.runtime, RUNS, event)
-
-
 def _take(runtime: Runtime, resource: Resource, event: kopf.RawEvent) -> None:
     change = event["type"] or "ADDED"  # none in kopf's own first list
     if change != "BOOKMARK":
@@ -82,6 +78,9 @@ async def serve(settings: Settings) -> None:
     async with running(settings) as runtime:
         stopping = asyncio.Event()
         pause_s = RESTART_PAUSE_S
+        _on_signals(stopping)
+        # kopf cancels, when it gives up, every task that is younger than itself: it begins when all of ours are there.
+        await _either(runtime.controller.synced, stopping)
         while not stopping.is_set():
             started_at = asyncio.get_running_loop().time()
             try:
@@ -96,11 +95,25 @@ async def serve(settings: Settings) -> None:
                 raise
             except Exception as error:  # noqa: BLE001  # whatever kopf gives up on; our own tasks fail elsewhere
                 log.warning("kopf gave up: %r; starting it again in %.0f s", error, pause_s)
-            for number in (signal.SIGTERM, signal.SIGINT):
-                asyncio.get_running_loop().add_signal_handler(number, stopping.set)  # kopf took its own with it
+            _on_signals(stopping)  # kopf took its own handlers with it
             try:
                 async with asyncio.timeout(pause_s):
                     await stopping.wait()
             except TimeoutError:
                 lasted_s = asyncio.get_running_loop().time() - started_at
                 pause_s = RESTART_PAUSE_S if lasted_s > 10 * pause_s else min(RESTART_PAUSE_MAX_S, 2 * pause_s)
+
+
+def _on_signals(stopping: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Return when one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waiting:
+            each.cancel()

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Runtime:
-    """Everything of the operator but kopf, which brings the events of the custom resources through `controller.take`."""
+    """Everything of the operator but kopf. It watches by itself: kopf does not tell what was deleted while its own watch was down."""
 
     def __init__(self, settings: Settings, credentials: Credentials, cluster: KubeCluster, metrics: Metrics) -> None:
         self.settings = settings
@@ -42,7 +42,6 @@ class Runtime:
             cluster,
             SystemClock(),
             namespaces=settings.watched,
-            watches_custom_resources=False,
             is_leader=self._elector.is_leader if self._elector else lambda: True,
             instance=settings.instance,
             metrics=metrics,

@@ -10,8 +10,9 @@ from typing import cast
 import pytest
 from tests.unit.watched_objects import body, listing, shown
 
+from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
-from retrain_operator.cluster.comparison import ChangeType
+from retrain_operator.cluster.comparison import ChangeType, Seen
 from retrain_operator.cluster.informer import Informer
 from retrain_operator.cluster.protocol import (
     JOBS,
@@ -107,7 +108,9 @@ class Observed:
             on_event=lambda type_, body_: self.reported.append(shown(type_, body_)),
             monotonic=clock.monotonic,
             sleep=clock.sleep,
+            known_besides=lambda: self.known_besides,
         )
+        self.known_besides: dict[Key, Seen] = {}
         self.running = asyncio.ensure_future(self.informer.run())
 
 
@@ -263,6 +266,26 @@ def test_synced_and_heard_at_wait_for_the_slowest_namespace() -> None:
         observed.running.cancel()
 
     run_virtual(main, START)
+
+
+class TestKnownBesides:
+    """What is known from the answer to a write, and not from a list or a watch."""
+
+    def test_deleted_before_any_watch_or_list_showed_it(self) -> None:
+        async def scenario(observed: Observed) -> None:
+            observed.known_besides = {Key("ns", "own"): Seen("uid-own", 11)}
+            await observed.clock.advance(HOUR_S)
+            assert observed.reported == ["ADDED a@5", "DELETED own uid-own"]
+
+        observe([listing(9, body("a", 5)), listing(20, body("a", 5))], [[10.0, Unavailable("cut")], STAYS_OPEN], scenario)
+
+    def test_younger_than_the_list_stands(self) -> None:
+        async def scenario(observed: Observed) -> None:
+            observed.known_besides = {Key("ns", "own"): Seen("uid-own", 21)}
+            await observed.clock.advance(HOUR_S)
+            assert observed.reported == ["ADDED a@5"]
+
+        observe([listing(9, body("a", 5)), listing(20, body("a", 5))], [[10.0, Unavailable("cut")], STAYS_OPEN], scenario)
 
 
 class TestResync:

@@ -6,8 +6,9 @@ It remembers (uid, version) of each object and no bodies.
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from retrain_operator.api.names import Key
 from retrain_operator.cluster.comparison import Change, ChangeType, Seen, missed_changes
 from retrain_operator.cluster.protocol import Cluster, Resource
 from retrain_operator.cluster.reflector import OnEvent, Reflector
@@ -34,6 +35,7 @@ class Informer:
         on_event: OnEvent,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        known_besides: Callable[[], Mapping[Key, Seen]] = dict,
     ) -> None:
         self.synced = asyncio.Event()
         self._reflectors = [
@@ -46,6 +48,7 @@ class Informer:
                 on_listed=self._check_synced,
                 monotonic=monotonic,
                 sleep=sleep,
+                known_besides=known_besides,
             )
             for namespace in namespaces
         ]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.comparison import Change, ChangeType, Seen, deletion, key_of, missed_changes, seen_of
@@ -37,6 +37,7 @@ class Reflector:
         on_listed: Callable[[], None],
         monotonic: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
+        known_besides: Callable[[], Mapping[Key, Seen]] = dict,
     ) -> None:
         self.heard_at = -math.inf
         self._cluster = cluster
@@ -47,6 +48,7 @@ class Reflector:
         self._on_listed = on_listed
         self._monotonic = monotonic
         self._sleep = sleep
+        self._known_besides = known_besides
         self._outage = Outage(log, f"watching {resource.plural} in {namespace or 'all namespaces'}")
         self._known: dict[Key, Seen] = {}
         self._watched = ""  # the version that the watch goes on from; empty: list first
@@ -109,6 +111,11 @@ class Reflector:
     def _report(self, changes: list[Change]) -> None:
         for change in changes:
             self._tell(change)
+        # What is known from the answer to a create, and was deleted before any watch or list had shown it.
+        for key, seen in self._known_besides().items():
+            if key not in self._known and self._namespace in (None, key.namespace) and seen.version <= self._listed_at:
+                self._note_deletion(seen.uid)
+                self._on_event("DELETED", deletion(key, seen.uid).body)
         self._on_listed()
 
     def _hear(self, event: WatchEvent) -> None:

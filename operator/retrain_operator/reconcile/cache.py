@@ -93,6 +93,8 @@ class Cache:
 
     def known(self, resource: Resource) -> dict[Key, Seen]:
         """UID and version of each object, for the comparison with a list."""
+        if resource is JOBS:
+            return {key: Seen(job.uid, job.version) for key, job in self.jobs.items() if not job.state.deleted}
         entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
         return {key: Seen(entry.uid, entry.version) for key, entry in entries.items()}
 

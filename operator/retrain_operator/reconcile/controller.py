@@ -148,6 +148,7 @@ class Controller:
             on_event=lambda change, body: self.take(resource, change, body),
             monotonic=self._clock.monotonic,
             sleep=self._clock.sleep,
+            known_besides=partial(self.cache.known, resource),
         )
 
     async def _synchronise(self) -> None:
