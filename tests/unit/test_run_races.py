@@ -31,7 +31,7 @@ class Bench:
         self.clock = clock
         self.writes: list[str] = []
         self.cluster = MemoryCluster(clock.now, admission=ADMISSION, after_write=self._written)
-        self.controller = Controller(self.cluster, clock, watches_custom_resources=False)
+        self.controller = Controller(self.cluster, clock)
         self.lose: set[str] = set()  # writes whose answer is lost
 
     def _written(self, method: str, resource: Resource, key: Key) -> None:

@@ -21,7 +21,7 @@ from retrain_operator.api.job import Phase
 from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
-from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer, missed_changes
+from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
@@ -62,13 +62,11 @@ class Controller:
         clock: Clock,
         *,
         namespaces: Sequence[str | None] = (None,),
-        watches_custom_resources: bool = True,
         is_leader: Callable[[], bool] = lambda: True,
         instance: str = "retrain-operator",
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
     ) -> None:
-        """`watches_custom_resources`: False when somebody else calls `take` for RetrainSchedules and RetrainJobs, as kopf does."""
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
         self.cache = Cache(clock.monotonic)
@@ -83,9 +81,7 @@ class Controller:
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
         self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice)
-        self._pushed = () if watches_custom_resources else (SCHEDULES, RUNS)
-        watched = (SCHEDULES, RUNS, JOBS) if watches_custom_resources else (JOBS,)
-        self._informers = {resource: self._informer(resource) for resource in watched}
+        self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
@@ -128,9 +124,6 @@ class Controller:
 
     async def resync(self) -> None:
         """Compare what is known with fresh lists: the guarantee behind every event. Raises ClusterError."""
-        for resource in self._pushed:
-            for namespace in self._namespaces:
-                await self._compare(resource, namespace)
         for informer in self._informers.values():
             await informer.resync()
         self._listed_at = self._clock.monotonic()
@@ -152,10 +145,6 @@ class Controller:
         )
 
     async def _synchronise(self) -> None:
-        # Custom resources before Jobs: of Jobs, only those of unfinished runs are kept.
-        for resource in self._pushed:
-            for namespace in self._namespaces:
-                await self._until_it_works(partial(self._compare, resource, namespace))
         for informer in self._informers.values():
             await informer.synced.wait()
         self._listed_at = self._clock.monotonic()
@@ -163,13 +152,6 @@ class Controller:
         while True:
             await self._clock.sleep(self._resync_interval_s)
             await self._until_it_works(self.resync)
-
-    async def _compare(self, resource: Resource, namespace: str | None) -> None:
-        listing = await self._cluster.list(resource, namespace)
-        known = {key: seen for key, seen in self.cache.known(resource).items() if namespace in (None, key.namespace)}
-        for change in missed_changes(known, listing, deleted_meanwhile=self.cache.deleted):
-            self.take(resource, change.type, change.body)
-        self.cache.heard(resource)
 
     async def _until_it_works(self, call: Callable[[], Awaitable[None]]) -> None:
         pause_s = BACKOFF_FIRST_S
@@ -235,7 +217,7 @@ class Controller:
 
     async def _reconcile(self, item: Item) -> None:
         view = await self._decide(item)
-        if view is not None and view.decision.starts and self.cache.age_s(view.resource, item.key) > FRESH_S:
+        if view is not None and view.decision.starts and self._age_s(view.resource, item.key) > FRESH_S:
             # A silent watch may hide that the object was suspended, edited or deleted.
             await self._applier.refresh(view.resource, item.key)
             view = await self._decide(item)
@@ -260,6 +242,10 @@ class Controller:
             log.info("%s: %s: %s", item, event.reason, event.note)
             self._events.record(view.resource.kind, view.metadata, event)
         self._agenda.set(item, view.decision.wake_at)
+
+    def _age_s(self, resource: Resource, key: Key) -> float:
+        """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""
+        return min(self.cache.age_s(resource, key), self._clock.monotonic() - self._informers[resource].heard_at)
 
     async def _decide(self, item: Item) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
