@@ -26,7 +26,7 @@ test: $(VENV)/.developing ## Run all tests
 	-@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m pytest
 
-faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (half an hour)
+faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (long: thousands of cases)
 	@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.faults
 

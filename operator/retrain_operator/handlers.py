@@ -15,8 +15,8 @@ from typing import Any
 import kopf
 
 from retrain_operator.api.names import GROUP, VERSION
-from retrain_operator.cluster.protocol import SCHEDULES, Resource
-from retrain_operator.runtime import Runtime, running
+from retrain_operator.cluster.protocol import SCHEDULES
+from retrain_operator.runtime import running
 from retrain_operator.settings import Settings, from_environment
 
 RESTART_PAUSE_S = 1.0
@@ -64,13 +64,9 @@ def login(memo: kopf.Memo, **_: Any) -> kopf.ConnectionInfo:
 @kopf.on.event(GROUP, VERSION, SCHEDULES.plural)
 async def schedule_event(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
     """Take in a RetrainSchedule."""
-    _take(memo.runtime, SCHEDULES, event)
-
-
-def _take(runtime: Runtime, resource: Resource, event: kopf.RawEvent) -> None:
     change = event["type"] or "ADDED"  # none in kopf's own first list
     if change != "BOOKMARK":
-        runtime.controller.take(resource, change, dict(event["object"]))
+        memo.runtime.controller.take(SCHEDULES, change, dict(event["object"]))
 
 
 async def serve(settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -97,11 +97,6 @@ class Cache:
             return {key: Seen(job.uid, job.version) for key, job in self.jobs.items() if not job.state.deleted}
         entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
         return {key: Seen(entry.uid, entry.version) for key, entry in entries.items()}
-
-    @property
-    def deleted(self) -> Container[str]:
-        """UIDs of what was deleted lately."""
-        return self._deleted
 
     def everything(self) -> Iterator[Item]:
         """Every item about which something may have to be decided."""
