@@ -4,7 +4,6 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from retrain_operator.api.names import API_VERSION
+from retrain_operator.cli.spans import span_s
 from retrain_operator.cli.timeline import tell
 from retrain_operator.cluster.protocol import Body, Rejected
 from retrain_operator.embedded.simulation import OperatorBug, Question, simulate
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 KIND = "RetrainSchedule"
 DAYS_MAX = 3660
-_SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 
 def add_to(commands: "Commands") -> None:
@@ -40,7 +39,7 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("--from", dest="start", type=_instant, metavar="INSTANT", help="ISO 8601, e.g. 2026-03-01T00:00Z (default: now)")
     parser.add_argument("--days", type=_days, default=7, help="length of the simulation (default: %(default)s)")
     parser.add_argument(
-        "--runs-take", type=_span, default=2400, metavar="SPAN", help="how long a run takes, e.g. 90s or 1h30m (default: 40m)"
+        "--runs-take", type=span_s, default=2400, metavar="SPAN", help="how long a run takes, e.g. 90s or 1h30m (default: 40m)"
     )
     parser.add_argument("--fail-rate", type=_rate, default=0.0, metavar="RATE", help="share of runs that fail, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw which runs fail (default: %(default)s)")
@@ -182,14 +181,6 @@ def _apart(intervals: Sequence[tuple[datetime, datetime]]) -> tuple[tuple[dateti
         else:
             joined.append((start, end))
     return tuple(joined)
-
-
-def _span(text: str) -> int:
-    match = _SPAN.fullmatch(text)
-    days, hours, minutes, seconds = (int(each or 0) for each in match.groups()) if match else (0, 0, 0, 0)
-    if (span := ((days * 24 + hours) * 60 + minutes) * 60 + seconds) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a span of time: write e.g. 90s, 40m or 1h30m")
-    return span
 
 
 def _rate(text: str) -> float:

@@ -1,0 +1,57 @@
+"""`kubectl retrain` as kubectl itself starts it: found on PATH, with kubectl's own configuration and completion."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.controlplane import ControlPlane
+from tests.manifest_tables import run, schedule
+
+CRDS = Path(__file__).parents[2] / "crds"
+KINDS = ("crd/retrainschedules.retrain.dev", "crd/retrainjobs.retrain.dev")
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(autouse=True)
+def on_path(monkeypatch: pytest.MonkeyPatch, control_plane: ControlPlane) -> None:
+    """The plugin, as installed beside this Python, and kubectl."""
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), str(control_plane.binaries), os.environ["PATH"]]))
+
+
+@pytest.fixture
+def objects(control_plane: ControlPlane, namespace: str) -> str:
+    """A namespace with a schedule and a run, and no operator."""
+    control_plane.kubectl("apply", "--server-side", "-k", CRDS)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *KINDS)
+    for body in (schedule(name="churn"), run(name="once")):
+        control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(body))
+    return namespace
+
+
+def test_kubectl_finds_it_and_hands_its_exit_code_on(control_plane: ControlPlane, objects: str) -> None:
+    listed = control_plane.kubectl("retrain", "history", "-n", objects)
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["NAME", "once"]
+    missing = control_plane.kubectl("retrain", "describe", "nothing", "-n", objects, check=False)
+    assert missing.returncode == 2
+    assert missing.stderr.startswith('kubectl retrain: retrainjobs "nothing" not found')
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        pytest.param(["tri"], ["trigger"], id="a command"),
+        pytest.param(["history", "--phase", "S"], ["Skipped"], id="a value of an option"),
+        pytest.param(["trigger", "--wa"], ["--wait"], id="an option"),
+        pytest.param(["trigger", ""], ["churn"], id="a schedule"),
+        pytest.param(["describe", "o"], ["once"], id="a run"),
+    ],
+)
+def test_completion_through_kubectl(control_plane: ControlPlane, objects: str, words: list[str], offered: list[str]) -> None:
+    *before, word = words
+    where = ["-n", objects] if before else []
+    told = control_plane.kubectl("__complete", "retrain", *before[:1], *where, *before[1:], word).stdout.splitlines()
+    assert told == [*offered, ":4"]
