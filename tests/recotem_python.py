@@ -31,6 +31,8 @@ def recotem_python(pytestconfig: pytest.Config) -> Path:
     """Interpreter of an environment that has Recotem."""
     python = find_python()
     if python is None:
+        if VARIABLE in os.environ:
+            pytest.fail(f"{VARIABLE}={os.environ[VARIABLE]} is no Python 3.12 with venv", pytrace=False)
         pytest.skip(f"no Python 3.12, which Recotem needs: install python3.12 with venv (pyenv is found too), or name one in {VARIABLE}")
     try:
         with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -73,7 +75,7 @@ def find_or_build(python: str) -> Path:
     made = folder / "bin" / "python"
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
+        if not ((folder / "ready").exists() and _is_python_312(str(made))):  # the Python that it was made from may be gone
             say_to_stderr("installing Recotem into the cache, about a minute, once")
             _run([python, "-m", "venv", "--clear", str(folder)])
             _run([str(made), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "--constraint", str(constraints), "recotem"])

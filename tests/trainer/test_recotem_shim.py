@@ -94,6 +94,8 @@ def test_an_artifact_with_a_bad_signature_is_not_committed(shim: Shim) -> None:
     [
         pytest.param({"SIGNING_KEYS": ""}, 8, "RECOTEM_SIGNING_KEYS", id="no signing key"),
         pytest.param({"DATA_URI": "/nowhere.csv"}, 3, "/nowhere.csv", id="no data"),
+        pytest.param({"DATA_URI": "nothing://x"}, 2, "nothing", id="unknown storage"),
+        pytest.param({"OUTPUT_URI": "dropbox://x/y"}, 8, "package", id="a storage without its package"),
         pytest.param({"DATA_URI": ""}, 2, "spec.data.uri", id="data not named"),
         pytest.param({"OUTPUT_URI": ""}, 2, "spec.output.uri", id="output not named"),
         pytest.param({"OUTPUT_URI": "/proc/nowhere"}, 8, "/proc/nowhere", id="output not writable"),

@@ -103,7 +103,7 @@ def run(env: Mapping[str, str], result: Json) -> None:
 
 def train(path: Path, recipe: Json, env: Mapping[str, str], result: Json) -> None:
     folder = f"{required(env, 'RETRAIN_OUTPUT_URI').rstrip('/')}/runs/{required(env, 'RETRAIN_RUN_ID')}"
-    fs, root = fsspec.core.url_to_fs(folder)
+    fs, root = locate(folder)
     if fs.exists(f"{root}/manifest.json"):
         raise Failed(6, f"{folder}/manifest.json exists: this run is final, and nothing overwrites it")
     # Recotem's own run id has at most 64 characters; ours is unique by its end.
@@ -144,14 +144,14 @@ def with_data(source: Json, env: Mapping[str, str], result: Json) -> Json:
         return source  # a query: it has no version, so such a run is never skipped
     if not uri or kind not in FILE_SOURCES or "path" in source:
         raise Failed(2, "name the data once: spec.data.uri and a source of type csv or parquet without path, or a query")
+    fs, path = locate(uri)
+    shown = uri.partition("?")[0]  # a query may be a signature: no part of a message, nor of the version
     try:
-        with fsspec.open(uri, "rb") as file:
+        with fs.open(path, "rb") as file:
             sha256, size = copy(file, None)
-    except ImportError as error:
-        raise Failed(8, f"{uri} needs a package that the image lacks: {error}") from error
     except OSError as error:
-        raise Failed(3, f"{uri}: {error}") from error
-    version = digest_of(["recotem-shim/1", env.get("RETRAIN_WINDOW", ""), uri.rpartition("/")[2], size, sha256])
+        raise Failed(3, f"{shown}: {str(error).replace(uri, shown)}") from error
+    version = digest_of(["recotem-shim/1", env.get("RETRAIN_WINDOW", ""), shown.rpartition("/")[2], size, sha256])
     result["data"] = {"version": version, "previousVersion": env.get("RETRAIN_PREVIOUS_DATA_VERSION"), "bytes": size}
     return {**source, "type": kind, "path": uri.removeprefix("file://"), "sha256": sha256}
 
@@ -270,8 +270,8 @@ def publish(source: str, uri: str) -> Json:
 
 def write(uri: str, content: BinaryIO) -> tuple[str, int]:
     """Whole or not at all: an object store shows what is closed, a folder what is renamed."""
+    fs, path = locate(uri)
     try:
-        fs, path = fsspec.core.url_to_fs(uri)
         fs.makedirs(path.rpartition("/")[0], exist_ok=True)
         is_local = "file" in fs.protocol
         with fs.open(f"{path}.tmp" if is_local else path, "wb") as file:
@@ -284,6 +284,17 @@ def write(uri: str, content: BinaryIO) -> tuple[str, int]:
     except OSError as error:
         raise Failed(8, f"{uri}: {error}") from error
     return written
+
+
+def locate(uri: str) -> tuple[Any, str]:
+    """The file system of a URI, and what it calls the place."""
+    try:
+        fs, path = fsspec.core.url_to_fs(uri)
+    except ImportError as error:
+        raise Failed(8, f"{uri.partition('?')[0]} needs a package that the image lacks: {error}") from error
+    except ValueError as error:
+        raise Failed(2, f"{uri.partition('?')[0]} is no URI that can be read: {error}") from error
+    return fs, path
 
 
 def copy(source: BinaryIO, target: BinaryIO | None) -> tuple[str, int]:
