@@ -37,7 +37,7 @@ bench: $(VENV)/.developing ## Measure speed and memory beside the native CronJob
 lint: $(VENV)/.developing ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy operator/retrain_operator trainer_image/retrain_trainer tests
+	$(BIN)/mypy operator/retrain_operator trainer_image/retrain_trainer trainer_image/examples tests
 	$(BIN)/lint-imports
 
 verify: $(VENV)/.developing ## Check that generated files are current

@@ -1,3 +1,3 @@
 """What every test folder shares."""
 
-pytest_plugins = ["tests.cluster.fixtures"]
+pytest_plugins = ["tests.cluster.fixtures", "tests.recotem_python"]

@@ -1,6 +1,8 @@
 """Each shipped example reaches the end that it promises, on the real cluster, applied by real kubectl."""
 
 import asyncio
+import secrets
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ from retrain_operator.cluster.protocol import RUNS, SCHEDULES
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
+from tests.cluster.node import NodeThread
+from tests.recotem_python import EXAMPLE as RECOTEM_EXAMPLE
 
 pytestmark = pytest.mark.cluster
 
@@ -59,5 +63,29 @@ async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> Non
     assert await real_world.list(RUNS) == []
 
 
+async def test_11_a_trainer_of_ones_own(real_world: RealWorld) -> None:
+    await apply(real_world, example("11"))
+    async with real_world.operator():
+        done = await real_world.wait_for(RUNS, "flat-rents", is_finished, deadline_s=120)
+    assert phase(done) == "Completed", done["status"]
+    assert 0 < done["status"]["result"]["metrics"]["mae"] < 50
+    assert len(done["status"]["result"]["artifact"]["sha256"]) == 64
+
+
+async def test_12_another_systems_trainer(real_world: RealWorld, local_node: NodeThread, recotem_python: Path) -> None:
+    local_node.images.add("recotem-trainer", [str(recotem_python), str(RECOTEM_EXAMPLE / "shim.py")])
+    create = partial(real_world.control_plane.kubectl, "create", "-n", real_world.namespace)
+    await asyncio.to_thread(
+        create, "secret", "generic", "recotem-signing", f"--from-literal=RECOTEM_SIGNING_KEYS=k1:{secrets.token_hex(32)}"
+    )
+    await asyncio.to_thread(create, "configmap", "recotem-clicks", f"--from-file={RECOTEM_EXAMPLE / 'clicks.csv'}")
+    await apply(real_world, example("12"))
+    async with real_world.operator():
+        done = await real_world.wait_for(RUNS, "recotem-clicks", is_finished, deadline_s=240)
+    assert phase(done) == "Completed", done["status"]
+    assert done["status"]["result"]["metrics"]["ndcg@10"] > 0.3
+    assert (done["status"]["result"]["config"]["trials"], done["status"]["result"]["artifact"]["format"]) == (4, "recotem")
+
+
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "11", "12"]

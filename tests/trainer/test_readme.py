@@ -7,28 +7,44 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.contract import check
-from tests.trainer.harness import DEADLINE_S, TRAINER, Trainer
+from tests.trainer.harness import DEADLINE_S, REPOSITORY, TRAINER, Trainer
 
 README = (TRAINER / "README.md").read_text(encoding="utf-8")
 
 
+def script() -> str:
+    found = re.search(r"```python\n(.*?)```", README, re.DOTALL)
+    assert found is not None
+    return found.group(1)
+
+
 @pytest.mark.parametrize(("mode", "outcome"), [("Execute", "trained"), ("Simulate", "simulated")])
 def test_the_example_trainer_follows_the_contract(trainer: Trainer, mode: str, outcome: str) -> None:
-    script = re.search(r"```python\n(.*?)```", README, re.DOTALL)
-    assert script is not None
-    data = trainer.folder / "numbers.csv"
-    data.write_text("id,value\n1,2.5\n2,3.5\n")
-    environment = trainer.environment({"column": 1}, None, {"MODE": mode, "DATA_URI": str(data)})
-    subprocess.run([sys.executable, "-c", script.group(1)], env=environment, cwd=trainer.folder, check=True, timeout=DEADLINE_S)
+    data = trainer.folder / "flats.csv"
+    data.write_text("area,rent\n20,200\n30,300\n40,400\n50,501\n60,601\n")
+    environment = trainer.environment({"holdout": 2}, None, {"MODE": mode, "DATA_URI": str(data)})
+    subprocess.run([sys.executable, "-c", script()], env=environment, cwd=trainer.folder, check=True, timeout=DEADLINE_S)
     assert check.violation(trainer.message()) is None
     result = json.loads(trainer.message())
     assert result["outcome"] == outcome
     if mode == "Execute":
-        assert json.loads(Path(result["artifact"]["uri"]).read_text()) == {"mean": 3.0}
+        assert result["metrics"]["mae"] == pytest.approx(1.0)
+        assert json.loads(Path(result["artifact"]["uri"]).read_text()) == pytest.approx({"slope": 10, "intercept": 0})
     else:
         assert not trainer.output.exists()
+
+
+def test_the_example_trainer_is_the_one_that_the_manifest_runs() -> None:
+    _, run = yaml.safe_load_all((REPOSITORY / "manifests/examples/11-own-image.yaml").read_text())
+    assert run["spec"]["trainer"]["args"] == [script()]
+
+
+def test_the_least_results_are_valid() -> None:
+    shown = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    assert [check.violation(each) for each in shown] == [None, None]
 
 
 def test_the_exit_codes_are_those_of_the_contract() -> None:
