@@ -21,6 +21,7 @@ class Settings:
     http_port: int = 8080
     log_format: str = "plain"
     log_level: str = "info"
+    progress_interval_s: float = 30.0  # between two readings of a running run's log; 0: none is read
     kubeconfig: str | None = None
     context: str | None = None
     instance: str = field(default_factory=socket.gethostname)
@@ -31,10 +32,18 @@ class Settings:
         return self.namespaces or (None,)
 
 
+def seconds(text: str) -> float:
+    """A span of time. Raises ValueError when it is none, or negative."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{text} is no number of seconds")
+    return value
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from RETRAIN_OPERATOR_NAMESPACES (comma-separated), _LEADER_ELECTION, _LEASE_NAMESPACE, _HTTP_PORT and so on.
 
-    Raises ValueError when a port is not a number.
+    Raises ValueError when a port or an interval is not a number.
     """
 
     def read(name: str) -> str | None:
@@ -51,6 +60,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         http_port=int(read("HTTP_PORT") or defaults.http_port),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
+        progress_interval_s=seconds(read("PROGRESS_INTERVAL") or str(defaults.progress_interval_s)),
         kubeconfig=read("KUBECONFIG"),
         context=read("CONTEXT"),
     )

@@ -29,6 +29,7 @@ from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.observe import Observer
+from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
@@ -66,6 +67,7 @@ class Controller:
         instance: str = "retrain-operator",
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
+        progress_interval_s: float = 0.0,
     ) -> None:
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
@@ -80,7 +82,8 @@ class Controller:
         self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
-        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice)
+        self._progress = ProgressReader(self._cluster, progress_interval_s, self._notice)
+        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._progress)
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
@@ -119,6 +122,7 @@ class Controller:
             tasks.create_task(self._synchronise())
             tasks.create_task(self._agenda.run())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._progress.run())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 
