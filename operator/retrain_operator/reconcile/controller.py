@@ -254,7 +254,7 @@ class Controller:
     async def _decide(self, item: Item) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
-            schedule = self._observer.schedule(item.key)
+            schedule = await self._observer.schedule(item.key)
             if schedule is None:
                 return None
             decision = schedule_rules.decide(schedule, self._now())

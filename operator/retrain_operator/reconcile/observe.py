@@ -45,12 +45,16 @@ class Observer:
         """The API server refuses what this generation of the object asks for."""
         self._refusals[metadata.uid] = (metadata.generation, message)
 
-    def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule and its runs, as the cache knows them."""
+    async def schedule(self, key: Key) -> ScheduleObserved | None:
+        """A schedule and its runs, as the cache knows them; a run that may have been counted before is read. Raises ClusterError."""
         entry = self._cache.schedules.get(key)
         if entry is None:
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
+        if stale := self._cache.maybe_counted(key, {run.name for run in observed.status.active}):
+            for run in stale:
+                await self._refresh(RUNS, run)
+            observed = replace(observed, runs=self._cache.runs_of(key))
         return replace(observed, refused=self._refusal(observed.metadata))
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
