@@ -27,7 +27,7 @@ from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
-from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.metrics import Metrics, bounded_reason
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
@@ -269,8 +269,8 @@ class Controller:
             self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
         phase = write.status.get("phase")
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
-            reason = (write.status.get("error") or {}).get("reason") or phase
-            self.metrics.runs.labels(phase, reason).inc()
+            error = write.status.get("error") or {}
+            self.metrics.runs.labels(phase, bounded_reason(error.get("reason") or phase, error.get("exitCode"))).inc()
 
     def _now(self) -> datetime:
         """Whole seconds, as every time of the API."""
