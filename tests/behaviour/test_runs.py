@@ -88,6 +88,15 @@ async def test_a_crash_without_an_answer_is_read_from_the_exit_code(world: World
     assert done["status"]["error"]["exitCode"] == 3
 
 
+async def test_a_command_that_the_image_does_not_have_is_told(world: World) -> None:
+    spec = {"trainer": {"image": "sh", "command": ["retrian-trainer"]}, "retry": {"limit": 0}}
+    await world.create(RUNS, run("typo", spec))
+    async with world.operator():
+        done = await world.wait_for(RUNS, "typo", is_finished)
+    assert done["status"]["error"]["reason"] == "StartError"
+    assert "retrian-trainer" in done["status"]["error"]["message"]
+
+
 async def test_a_run_longer_than_its_deadline_is_ended(world: World) -> None:
     await world.create(RUNS, run("slow", trainer("sleep 600", activeDeadlineSeconds=1)))
     async with world.operator():

@@ -161,8 +161,8 @@ def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account,
     before = find(observed.status.conditions, READY)
     known = before is not None and (before.reason, before.message) == (problem.reason, problem.message)
     events = () if known else (Event("Warning", problem.reason, problem.message),)
-    actions = (*_write(observed.status, status), *_prunes(observed, pruning))
-    return Decision(actions=actions, events=events, wake_at=pruning.wake_at)
+    writes, prunes = _write(observed.status, status), _prunes(observed, pruning)
+    return Decision(actions=(*writes, *prunes), events=events, wake_at=pruning.wake_at)
 
 
 def _prunes(observed: ScheduleObserved, pruning: Pruning) -> tuple[DeleteRun, ...]:
