@@ -89,6 +89,11 @@ class Controller:
         self._failures: dict[Item, int] = {}
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
+    @property
+    def next_due(self) -> datetime | None:
+        """When something is next to be looked at, if no event comes first. For a simulator, which sets the clock."""
+        return self._agenda.next_due
+
     def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
         """Take in a watch event."""
         self.cache.heard(resource)
