@@ -27,6 +27,14 @@ def skipped(action: str = "Skip") -> Story:
     return story
 
 
+def waiting_since(first: str) -> Story:
+    """Under missedRunPolicy All several ticks wait for their turn."""
+    story = Story(schedule="0 * * * *", missedRunPolicy="All")
+    decision = {"action": "Wait", "reason": "CatchingUp", "firstScheduledTime": first, "scheduledTime": "2026-03-02T12:00:00Z"}
+    story.put("retrainschedules", "churn", status={"observedGeneration": 1, "lastDecision": decision})
+    return story
+
+
 def tick_made_twice() -> Story:
     story = good()
     second = story.run("churn-1-again")
@@ -151,6 +159,8 @@ def orphan() -> Story:
         pytest.param(good, set(), id="all is well"),
         pytest.param(skipped, set(), id="a recorded skip is a fate"),
         pytest.param(lambda: skipped("Wait"), set(), id="a tick that waits is not lost"),
+        pytest.param(lambda: waiting_since("2026-03-01T13:00:00Z"), set(), id="ticks that wait for their turn are not lost"),
+        pytest.param(lambda: waiting_since("2026-03-02T11:00:00Z"), {"every tick has one fate"}, id="those before them are"),
         pytest.param(retried, set(), id="another attempt of a tick"),
         pytest.param(Story, {"every tick has one fate"}, id="a tick of which nothing came"),
         pytest.param(tick_of_nothing, {"every tick has one fate"}, id="a run at an instant that is no tick"),
