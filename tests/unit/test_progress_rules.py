@@ -86,6 +86,10 @@ WRITES = [
         id="says more: written, never rounded up",
     ),
     pytest.param(
+        Case(status(), says(100, 0), ({"percentage": 100.0, "estimatedRemainingSeconds": 0.0, "metrics": {}} | NOW_TOLD, "100%")),
+        id="done: nothing is left",
+    ),
+    pytest.param(
         Case(status(**told(40, remaining=90)), says(40), ({"percentage": 40.0, "metrics": {}} | NOW_TOLD, "40%")),
         id="no longer says how long: no longer told",
     ),

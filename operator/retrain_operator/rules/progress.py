@@ -46,6 +46,6 @@ def mirrored(status: RetrainJobStatus, said: Progress | None, now: datetime) -> 
 
 def _in_a_few_words(progress: RunProgress) -> str:
     percentage = f"{int(progress.percentage)}%"  # never rounded up: 100% is done
-    if progress.estimated_remaining_seconds is None:
+    if not progress.estimated_remaining_seconds:
         return percentage
     return f"{percentage}, {format_duration(timedelta(seconds=progress.estimated_remaining_seconds))} left"
