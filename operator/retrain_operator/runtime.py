@@ -45,6 +45,7 @@ class Runtime:
             is_leader=self._elector.is_leader if self._elector else lambda: True,
             instance=settings.instance,
             metrics=metrics,
+            progress_interval_s=settings.progress_interval_s,
         )
 
     async def run(self) -> None:

@@ -2,8 +2,11 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 PREFIX = "RETRAIN_OPERATOR_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -21,6 +24,7 @@ class Settings:
     http_port: int = 8080
     log_format: str = "plain"
     log_level: str = "info"
+    progress_interval_s: float = 30.0  # between two readings of a running run's log; 0: none is read
     kubeconfig: str | None = None
     context: str | None = None
     instance: str = field(default_factory=socket.gethostname)
@@ -31,14 +35,29 @@ class Settings:
         return self.namespaces or (None,)
 
 
+def seconds(text: str) -> float:
+    """A span of time. Raises ValueError when it is none, or negative."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError("write a number of seconds, 0 or more")
+    return value
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from RETRAIN_OPERATOR_NAMESPACES (comma-separated), _LEADER_ELECTION, _LEASE_NAMESPACE, _HTTP_PORT and so on.
 
-    Raises ValueError when a port is not a number.
+    Raises ValueError, with the variable's name, when a port or an interval is not a number.
     """
 
     def read(name: str) -> str | None:
         return environment.get(PREFIX + name) or None
+
+    def parsed(name: str, parse: Callable[[str], T], default: T) -> T:
+        text = read(name)
+        try:
+            return parse(text) if text else default
+        except ValueError as error:
+            raise ValueError(f"{PREFIX}{name}={text}: {error}") from None
 
     defaults = Settings()
     election = read("LEADER_ELECTION")
@@ -48,9 +67,10 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         lease_namespace=read("LEASE_NAMESPACE") or environment.get("POD_NAMESPACE") or None,
         lease_name=read("LEASE_NAME") or defaults.lease_name,
         http_host=read("HTTP_HOST") or defaults.http_host,
-        http_port=int(read("HTTP_PORT") or defaults.http_port),
+        http_port=parsed("HTTP_PORT", int, defaults.http_port),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
+        progress_interval_s=parsed("PROGRESS_INTERVAL", seconds, defaults.progress_interval_s),
         kubeconfig=read("KUBECONFIG"),
         context=read("CONTEXT"),
     )

@@ -9,10 +9,7 @@ import pytest
 from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.credentials import load_credentials
 from retrain_operator.cluster.kube import KubeCluster
-from retrain_operator.embedded.jobs import JobController
-from retrain_operator.embedded.operator import new_cluster
-from retrain_operator.embedded.pods import ImageMap
-from retrain_operator.embedded.runners import LocalPods
+from retrain_operator.embedded.operator import local_pods, new_cluster
 from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import World
@@ -34,7 +31,7 @@ def installed(control_plane: ControlPlane, local_node: NodeThread) -> Path:
 async def embedded_world(tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
     clock = SystemClock()
     cluster = new_cluster(clock)
-    async with JobController(cluster, LocalPods(cluster.store, ImageMap(IMAGES), tmp_path), clock):
+    async with local_pods(cluster, IMAGES, tmp_path, clock):
         yield EmbeddedWorld(cluster)
 
 

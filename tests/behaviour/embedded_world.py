@@ -8,7 +8,7 @@ from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import Body, Resource
 from retrain_operator.embedded.operator import operating
-from tests.behaviour.world import World
+from tests.behaviour.world import PROGRESS_INTERVAL_S, World
 
 
 class EmbeddedWorld(World):
@@ -21,5 +21,5 @@ class EmbeddedWorld(World):
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
-        async with operating(self._memory, SystemClock()):
+        async with operating(self._memory, SystemClock(), progress_interval_s=PROGRESS_INTERVAL_S):
             yield

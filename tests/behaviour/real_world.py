@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from retrain_operator.cluster.protocol import Body, Cluster, Resource
-from tests.behaviour.world import World
+from tests.behaviour.world import PROGRESS_INTERVAL_S, World
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.install import operator_process
 
@@ -27,5 +27,6 @@ class RealWorld(World):
     @contextlib.asynccontextmanager
     async def operator(self, *flags: str) -> AsyncIterator[None]:
         """SIGKILL at the end. Its log is in `log`."""
-        with operator_process(self.kubeconfig, self.log, "--namespace", self.namespace, "--no-leader-election", *flags):
+        progress = ("--progress-interval", str(PROGRESS_INTERVAL_S))
+        with operator_process(self.kubeconfig, self.log, "--namespace", self.namespace, "--no-leader-election", *progress, *flags):
             yield

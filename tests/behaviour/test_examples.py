@@ -1,13 +1,14 @@
 """Each shipped example reaches the end that it promises, on the real cluster, applied by real kubectl."""
 
 import asyncio
+import re
 import secrets
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from retrain_operator.cluster.protocol import RUNS, SCHEDULES
+from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Body
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
@@ -87,5 +88,54 @@ async def test_12_another_systems_trainer(real_world: RealWorld, local_node: Nod
     assert (done["status"]["result"]["config"]["trials"], done["status"]["result"]["artifact"]["format"]) == (4, "recotem")
 
 
+async def test_05_missed_nights_are_made_up_for_one_after_another(real_world: RealWorld) -> None:
+    await apply(real_world, example("05"))
+    await overdue(real_world, "iris-nightly", days=5)
+
+    def has_caught_up(body: Body) -> bool:
+        decision = body["status"].get("lastDecision", {})
+        return decision.get("action") == "Run" and not body["status"].get("active")
+
+    async with real_world.operator():
+        told = await real_world.wait_for(SCHEDULES, "iris-nightly", has_caught_up, deadline_s=120)
+    runs = sorted(await real_world.list(RUNS), key=lambda run: str(run["spec"]["scheduledTime"]))
+    assert [phase(run) for run in runs] == ["Completed", "Completed"], "the newest two"
+    first, second = (run["status"] for run in runs)
+    assert first["completionTime"] <= second["startTime"], "oldest first, one after another"
+    skipped = {each["reason"] for each in told["status"]["recentDecisions"]}
+    assert skipped == {"DeadlineMissed", "Superseded"}
+
+
+async def test_06_a_failed_attempt_is_followed_by_another_and_all_goes_by_itself(real_world: RealWorld) -> None:
+    impatient = example("06").read_text().replace("ttlSecondsAfterFinished: 3600", "ttlSecondsAfterFinished: 2")
+    await apply(real_world, "-", stdin=impatient)
+    async with real_world.operator():
+        failed = await real_world.wait_for(RUNS, "wine-stubborn", is_finished)
+        done = await real_world.wait_for(RUNS, "wine-stubborn-r1", is_finished, deadline_s=120)
+        await real_world.gone(RUNS, "wine-stubborn-r1")
+    assert (phase(failed), failed["status"]["error"]["reason"], failed["status"]["nextAttempt"]["job"]) == (
+        "Failed",
+        "FetchFailed",
+        "wine-stubborn-r1",
+    )
+    assert phase(done) == "Completed", done["status"]
+
+
+async def test_07_an_annotation_that_is_applied_makes_one_run(real_world: RealWorld) -> None:
+    await apply(real_world, example("07"))
+    async with real_world.operator():
+        told = await real_world.wait_for(SCHEDULES, "cancer-quarterly", lambda body: "lastTrained" in body["status"], deadline_s=120)
+        await apply(real_world, example("07"))
+        again = example("07").read_text().replace("2026-04-02 new features", "2026-04-03 once more")
+        await apply(real_world, "-", stdin=again)
+        await real_world.wait_for(
+            SCHEDULES, "cancer-quarterly", lambda body: body["status"].get("lastHandledRequestedAt") == "2026-04-03 once more"
+        )
+    assert told["status"]["lastHandledRequestedAt"] == "2026-04-02 new features"
+    runs = await real_world.list(RUNS)
+    assert [run["spec"]["trigger"] for run in runs] == ["Manual", "Manual"], "one for each value, however often it is applied"
+
+
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "11", "12"]
+    asked_for = set(re.findall(r'"(\d\d)"', Path(__file__).read_text()))
+    assert {path.name[:2] for path in EXAMPLES} == asked_for

@@ -1,6 +1,7 @@
 """Runs as a user sees them, on both clusters."""
 
 import hashlib
+import json
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -85,6 +86,15 @@ async def test_a_crash_without_an_answer_is_read_from_the_exit_code(world: World
         done = await world.wait_for(RUNS, "crash", is_finished)
     assert done["status"]["error"]["reason"] == "DataUnreadable"
     assert done["status"]["error"]["exitCode"] == 3
+
+
+async def test_a_command_that_the_image_does_not_have_is_told(world: World) -> None:
+    spec = {"trainer": {"image": "sh", "command": ["retrian-trainer"]}, "retry": {"limit": 0}}
+    await world.create(RUNS, run("typo", spec))
+    async with world.operator():
+        done = await world.wait_for(RUNS, "typo", is_finished)
+    assert done["status"]["error"]["reason"] == "StartError"
+    assert "retrian-trainer" in done["status"]["error"]["message"]
 
 
 async def test_a_run_longer_than_its_deadline_is_ended(world: World) -> None:
@@ -172,3 +182,27 @@ async def test_the_story_of_a_run_is_told_by_events(world: World) -> None:
         event = await world.wait_for_any(EVENTS, lambda body: body["regarding"]["uid"] == uid and body["reason"] == "RunCompleted")
     assert event["type"] == "Normal"
     assert "accuracy=0.9" in event["note"]
+
+
+async def test_a_running_run_shows_its_progress(world: World, tmp_path: Path) -> None:
+    half, end = tmp_path / "half", tmp_path / "end"
+
+    def line(percentage: int) -> str:
+        told = {"progressPercentage": percentage, "estimatedRemainingSeconds": 90, "metrics": {"loss": 0.5}}
+        return f"echo '{json.dumps(told)}'; echo 'a warning' >&2; "
+
+    def until(gate: Path) -> str:
+        return f"while [ ! -e {gate} ]; do sleep 0.05; done; "
+
+    await world.create(RUNS, run("slow", trainer(line(10) + until(half) + line(50) + until(end) + TRAINED)))
+    async with world.operator():
+        await world.wait_for(RUNS, "slow", lambda body: body["status"].get("progress", {}).get("percentage") == 10)
+        half.touch()
+        running = await world.wait_for(RUNS, "slow", lambda body: body["status"].get("progress", {}).get("percentage") == 50)
+        end.touch()
+        done = await world.wait_for(RUNS, "slow", is_finished)
+    assert phase(running) == "Running"
+    assert running["status"]["progress"]["metrics"] == {"loss": 0.5}
+    assert running["status"]["progress"]["estimatedRemainingSeconds"] == 90
+    assert running["status"]["summary"]["result"] == "50%, 1m30s left"
+    assert (phase(done), done["status"].get("progress")) == ("Completed", None)

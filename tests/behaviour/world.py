@@ -18,6 +18,7 @@ from retrain_operator.cluster.protocol import SCHEDULES, AlreadyExists, Body, Cl
 
 Until = Callable[[Body], bool]
 DEADLINE_S = 60.0
+PROGRESS_INTERVAL_S = 1.0  # of the operator under test
 
 
 class World(ABC):

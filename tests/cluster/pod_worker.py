@@ -9,10 +9,11 @@ from typing import Protocol
 
 from retrain_operator.embedded.pods import ImageMap, PodConfigError, PodProcess, Terminated, UnknownImage
 from tests.cluster import fake_pods, pod_status
-from tests.cluster.api import Api, Body
+from tests.cluster.api import Api, Body, Refused
 
 RETRY_S = 1.0  # for an image or a ConfigMap that may still appear; a kubelet takes longer
 RESTART_PAUSES_S = (0.5, 1.0, 2.0, 5.0)  # a kubelet's start at 10 s: too long for development
+TERMINATING = "because it is being terminated"  # the API server's words, with 403, about a namespace
 DEFAULT_GRACE_S = 30.0
 
 
@@ -75,14 +76,19 @@ class PodWorker:
 
     async def _bind(self) -> bool:
         metadata = self.pod["metadata"]
-        bound = await self._api.call(
-            "POST",
-            f"{self.path}/binding",
-            {
-                "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
-                "target": {"kind": "Node", "name": self._node_name},
-            },
-        )
+        try:
+            bound = await self._api.call(
+                "POST",
+                f"{self.path}/binding",
+                {
+                    "metadata": {"name": metadata["name"], "uid": metadata["uid"]},
+                    "target": {"kind": "Node", "name": self._node_name},
+                },
+            )
+        except Refused as refusal:
+            if TERMINATING not in str(refusal):
+                raise
+            return False  # the pod goes with its namespace
         self.pod["spec"]["nodeName"] = self._node_name
         return bound is not None
 

@@ -125,12 +125,12 @@ def every_tick_has_one_fate(evidence: Evidence) -> Iterator[str]:
         spec, zone = schedule.spec, schedule.spec.get("timeZone", "Etc/UTC")
         expected = ticks(spec["schedule"], zone, floor, evidence.now)
         ran = {_instant(run.spec["scheduledTime"]): run for run in _runs_of(evidence.history, schedule) if "scheduledTime" in run.spec}
-        skipped, waits = _recorded(schedule)
+        skipped, waiting = _recorded(schedule)
         for tick in expected:
-            is_skipped = any(first <= tick <= last for first, last in skipped)
+            is_skipped, waits = (any(first <= tick <= last for first, last in each) for each in (skipped, waiting))
             if tick in ran and is_skipped:
                 yield f"{schedule.name}: tick {tick} was run, and recorded as skipped"
-            if tick not in ran and not is_skipped and tick != waits and tick < evidence.now - timedelta(seconds=UNDECIDED_S):
+            if tick not in ran and not is_skipped and not waits and tick < evidence.now - timedelta(seconds=UNDECIDED_S):
                 yield f"{schedule.name}: tick {tick} was neither run nor recorded as skipped"
         for tick, run in ran.items():
             if tick not in expected:
@@ -219,17 +219,27 @@ def _runs_of(history: History, schedule: Life) -> list[Life]:
     return [run for run in history.of("retrainjobs") if run.owner.get("uid") == schedule.uid]
 
 
-def _recorded(schedule: Life) -> tuple[list[tuple[datetime, datetime]], datetime | None]:
-    """Ranges of skipped ticks that any version of the status told of, and the tick that waits in the last."""
-    skipped: set[tuple[datetime, datetime]] = set()
+Ticks = tuple[datetime, datetime]  # the first and the last of those with one fate
+
+
+def _recorded(schedule: Life) -> tuple[list[Ticks], list[Ticks]]:
+    """The skipped ticks that any version of the status told of, and those that wait in the last."""
+    skipped: set[Ticks] = set()
     for version in schedule.versions:
         status = version.body.get("status") or {}
-        for each in (*(status.get("recentDecisions") or ()), status.get("lastDecision") or {}):
-            if each.get("action") == "Skip":
-                last = _instant(each["scheduledTime"])
-                skipped.add((_instant(each.get("firstScheduledTime") or each["scheduledTime"]), last))
-    decision = schedule.status.get("lastDecision") or {}
-    return sorted(skipped), _instant(decision["scheduledTime"]) if decision.get("action") == "Wait" else None
+        skipped |= {
+            _ticks(each) for each in (*(status.get("recentDecisions") or ()), status.get("lastDecision") or {}) if _is(each, "Skip")
+        }
+    last = schedule.status.get("lastDecision") or {}
+    return sorted(skipped), [_ticks(last)] if _is(last, "Wait") else []
+
+
+def _is(decision: Body, action: str) -> bool:
+    return decision.get("action") == action
+
+
+def _ticks(decision: Body) -> Ticks:
+    return _instant(decision.get("firstScheduledTime") or decision["scheduledTime"]), _instant(decision["scheduledTime"])
 
 
 def _instant(text: str) -> datetime:

@@ -12,6 +12,8 @@ from tests.faults.history import Body
 from tests.faults.stories import Story
 from tests.faults.writes import WriteNumbers
 
+RETRY = {"schedule": "churn", "trigger": "Retry", "scheduledTime": "2026-03-02T12:00:00Z", "attempt": 2}
+
 
 def good() -> Story:
     story = Story()
@@ -24,6 +26,14 @@ def skipped(action: str = "Skip") -> Story:
     story = Story()
     decision = {"action": action, "reason": "Superseded", "scheduledTime": "2026-03-02T12:00:00Z"}
     story.put("retrainschedules", "churn", status={"observedGeneration": 1, "lastDecision": decision, "recentDecisions": [decision]})
+    return story
+
+
+def waiting_since(first: str) -> Story:
+    """Under missedRunPolicy All several ticks wait for their turn."""
+    story = Story(schedule="0 * * * *", missedRunPolicy="All")
+    decision = {"action": "Wait", "reason": "CatchingUp", "firstScheduledTime": first, "scheduledTime": "2026-03-02T12:00:00Z"}
+    story.put("retrainschedules", "churn", status={"observedGeneration": 1, "lastDecision": decision})
     return story
 
 
@@ -45,8 +55,7 @@ def run_remade_under_its_name() -> Story:
 
 def retried() -> Story:
     story = good()
-    spec = {"schedule": "churn", "trigger": "Retry", "scheduledTime": "2026-03-02T12:00:00Z", "attempt": 2}
-    second = story.run("churn-1-r1", spec=spec)
+    second = story.run("churn-1-r1", spec=RETRY)
     story.finish(second, story.job(second))
     return story
 
@@ -97,6 +106,22 @@ def replaced_before_its_pod_was_gone() -> Story:
     story.put("retrainjobs", "churn-1", status=ended)
     times = {"lastSuccessfulTime": "2026-03-02T12:00:00Z", "lastFailureTime": "2026-03-02T12:00:00Z"}
     story.put("retrainschedules", "churn", status={"observedGeneration": 1, **times})
+    return story
+
+
+def failed(failures: int) -> Story:
+    """An attempt that another one follows, and that other one: both fail."""
+    story = Story()
+    end = {"containerStatuses": [{"state": {"terminated": {"exitCode": 1, "message": ""}}}]}
+    for run, following in ((story.run(), {"nextAttempt": {"job": "churn-1-r1", "made": True}}), (story.run("churn-1-r1", spec=RETRY), {})):
+        name = run["metadata"]["name"]
+        job = story.job(run)
+        story.put("pods", name, f"pod-{name}", job, status=end)
+        story.put("jobs", name, status={"conditions": [{"type": "Failed", "status": "True"}]})
+        ended = {"phase": "Failed", "jobName": name, "completionTime": "2026-03-02T12:00:00Z", **following}
+        story.put("retrainjobs", name, status=ended)
+    times = {"lastFailureTime": "2026-03-02T12:00:00Z"}
+    story.put("retrainschedules", "churn", status={"observedGeneration": 1, "consecutiveFailures": failures, **times})
     return story
 
 
@@ -151,6 +176,8 @@ def orphan() -> Story:
         pytest.param(good, set(), id="all is well"),
         pytest.param(skipped, set(), id="a recorded skip is a fate"),
         pytest.param(lambda: skipped("Wait"), set(), id="a tick that waits is not lost"),
+        pytest.param(lambda: waiting_since("2026-03-01T13:00:00Z"), set(), id="ticks that wait for their turn are not lost"),
+        pytest.param(lambda: waiting_since("2026-03-02T11:00:00Z"), {"every tick has one fate"}, id="those before them are"),
         pytest.param(retried, set(), id="another attempt of a tick"),
         pytest.param(Story, {"every tick has one fate"}, id="a tick of which nothing came"),
         pytest.param(tick_of_nothing, {"every tick has one fate"}, id="a run at an instant that is no tick"),
@@ -174,6 +201,14 @@ def orphan() -> Story:
 def test_the_rules(tell: Callable[[], Story], broken: set[str]) -> None:
     assert tell().broken() - {"status tells the truth"} == broken - {"status tells the truth"}
     assert ("status tells the truth" in broken) <= ("status tells the truth" in tell().broken())
+
+
+@pytest.mark.parametrize(
+    ("failures", "is_broken"),
+    [pytest.param(1, False, id="a run and its retries count once"), pytest.param(2, True, id="counted twice")],
+)
+def test_failures_in_a_row(failures: int, is_broken: bool) -> None:
+    assert failed(failures).broken() == ({"status tells the truth"} if is_broken else set())
 
 
 def test_the_end_is_compared_without_times_and_uids() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from itertools import takewhile
 
 from tests.faults.history import Body, History, Life
 
@@ -71,11 +72,17 @@ def _schedule(history: History, schedule: Life) -> Iterator[str]:
     if told != unfinished:
         yield f"{schedule.name} tells of active runs {told}, but they are {unfinished}"
     for field, phases in (("lastSuccessfulTime", ("Completed", "Skipped")), ("lastFailureTime", ("Failed",))):
-        ends = [run.status["completionTime"] for run in runs if run.status.get("phase") in phases and not _is_replaced(run)]
+        ends = [run.status["completionTime"] for run in runs if run.status.get("phase") in phases and _counts(run)]
         if max(ends, default=None) != status.get(field):
             yield f"{schedule.name} has {field} {status.get(field)}, but it is {max(ends, default=None)}"
+    counted = sorted(
+        (run for run in runs if run.status.get("phase") in FINISHED and _counts(run)), key=lambda run: run.status["completionTime"]
+    )
+    failures = len(list(takewhile(lambda run: run.status["phase"] == "Failed", reversed(counted))))
+    if failures != status.get("consecutiveFailures", 0):
+        yield f"{schedule.name} counts {status.get('consecutiveFailures', 0)} failures in a row, but they are {failures}"
 
 
-def _is_replaced(run: Life) -> bool:
-    """A run that another took the place of says nothing about the model: it counts neither as a success nor as a failure."""
-    return (run.status.get("error") or {}).get("reason") == "Replaced"
+def _counts(run: Life) -> bool:
+    """A run that was replaced says nothing about the model, nor does an attempt that another one follows."""
+    return (run.status.get("error") or {}).get("reason") != "Replaced" and "nextAttempt" not in run.status

@@ -154,3 +154,19 @@ class SetClock:
 
     async def sleep(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
+
+
+def test_next_due_is_the_first_of_what_is_left() -> None:
+    async def play(agenda: Agenda[str], clock: VirtualClock) -> None:
+        assert agenda.next_due is None
+        agenda.set("late", at("13:30"))
+        agenda.set("early", at("12:30"))
+        assert agenda.next_due == at("12:30")
+        agenda.set("early", at("14:00"))
+        assert agenda.next_due == at("13:30"), "set anew: no longer due when it was"
+        await clock.run_until(at("13:31"))
+        assert agenda.next_due == at("14:00")
+        agenda.set("early", None)
+        assert agenda.next_due is None
+
+    assert told(play) == ["late 13:30:00"]

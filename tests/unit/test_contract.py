@@ -1,6 +1,7 @@
 """The operator's side of the trainer contract, against the files that both sides share (tests/contract/)."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,9 +11,10 @@ from tests.builders import run_metadata, run_spec, trained
 from tests.contract import check
 
 from retrain_operator.api import contract
-from retrain_operator.api.contract import EXIT_CODES, ContractViolation, RunDetails, parse_result
+from retrain_operator.api.contract import EXIT_CODES, ContractViolation, RunDetails, parse_progress, parse_result
 from retrain_operator.api.job import RetrainJobStatus
 from retrain_operator.manifests.jobs import job
+from retrain_operator.rules.progress import mirrored
 
 VALID, BROKEN = check.valid_messages(), check.broken_messages()
 LATER = {"RETRAIN_RETUNE", "RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet
@@ -132,3 +134,33 @@ def test_every_message_is_read_or_refused_and_what_is_read_can_be_written(messag
 def test_what_the_contract_accepts_the_operator_accepts(message: str) -> None:
     if check.violation(message) is None:
         parse_result(message)
+
+
+PROGRESS_FIELDS = ("progressPercentage", "estimatedRemainingSeconds", "metrics")
+LINE = '{"progressPercentage": 40, "estimatedRemainingSeconds": 90, "metrics": {"r2": 0.5}}'
+LOGS = [
+    pytest.param([], None, id="no log"),
+    pytest.param(["Loading", "Traceback (most recent call last):"], None, id="words for people only"),
+    pytest.param([LINE], 40, id="one line"),
+    pytest.param(['{"progressPercentage": 10}', LINE, "UserWarning: no convergence", ""], 40, id="the last one, with stderr behind it"),
+    pytest.param([LINE, '{"progressPercentage": 5'], 40, id="cut off: the one before"),
+    pytest.param([LINE, '{"progressPercentage": 101}', '{"progressPercentage": -1}', '{"progressPercentage": NaN}'], 40, id="no share"),
+    pytest.param([LINE, '{"level": "info", "message": "half way"}'], 40, id="JSON about something else"),
+    pytest.param([LINE, '{"progressPercentage": 50, "metrics": ' + "[" * 5000], 40, id="nested without end"),
+    pytest.param([LINE, '{"progressPercentage": 50, "note": "' + "x" * 4000 + '"}'], 40, id="longer than a result may be"),
+    pytest.param([LINE, '{"progressPercentage": 50, "estimatedRemainingSeconds": 1e300}'], 40, id="longer than time itself"),
+    pytest.param(["  " + LINE + "  "], 40, id="indented"),
+]
+
+
+@pytest.mark.parametrize(("lines", "percentage"), LOGS)
+def test_progress_is_the_last_line_that_tells_of_it(lines: list[str], percentage: float | None) -> None:
+    progress = parse_progress(lines)
+    assert (progress.progress_percentage if progress else None) == percentage
+
+
+@given(st.lists(st.one_of(st.text(), st.dictionaries(st.sampled_from(PROGRESS_FIELDS), JSON).map(json.dumps))))
+def test_every_log_is_read_and_what_it_says_can_be_written(lines: list[str]) -> None:
+    status = mirrored(RetrainJobStatus(), parse_progress(lines), datetime(2026, 3, 2, tzinfo=UTC))
+    stored: Any = json.loads(json.dumps(status.to_json(), allow_nan=False).encode())
+    assert RetrainJobStatus.model_validate(stored) == status

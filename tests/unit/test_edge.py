@@ -298,3 +298,24 @@ def test_why_a_pod_does_not_run(pods: list[Body], expected: str | None) -> None:
 
 def test_a_job_tells_its_guard() -> None:
     assert edge.job_state(body(labels={"retrain.dev/guard": "g"})).guard == "g"
+
+
+def running(name: str, created: str, phase: str = "Running") -> Body:
+    return {"metadata": {"namespace": "ml", "name": name, "creationTimestamp": created}, "status": {"phase": phase}}
+
+
+OLD, YOUNG = "2026-03-02T12:00:01Z", "2026-03-02T12:07:01Z"
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([], None, id="no pod"),
+        pytest.param([running("a", OLD, "Pending"), running("b", OLD, "Failed"), {"metadata": {}}], None, id="none that runs"),
+        pytest.param([running("a", OLD)], "a", id="one"),
+        pytest.param([running("b", YOUNG), running("a", OLD)], "b", id="one that is being disrupted, and the one that took its place"),
+    ],
+)
+def test_running_pod(pods: list[Body], expected: str | None) -> None:
+    pod = edge.running_pod(pods)
+    assert (pod.name if pod else None) == expected

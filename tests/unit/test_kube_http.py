@@ -273,3 +273,33 @@ async def test_calls_wait_for_a_free_slot_within_their_timeout() -> None:
         assert [type(answer) for answer in answers] == [Unavailable] * 3
         assert await cluster.get(RUNS, KEY) == STORED
         watch.cancel()
+
+
+class TestLogTail:
+    async def test_the_last_lines(self, api: Api) -> None:
+        async def log(_: web.Request) -> web.Response:
+            return web.Response(body=b"one\ntwo \xff\n")
+
+        api.answers = [log]
+        assert await api.cluster.log_tail(KEY, "trainer", 50) == ["one", "two \ufffd"]
+        [request] = api.requests
+        assert request.path == "/api/v1/namespaces/ns/pods/a/log"
+        assert dict(request.query) == {"container": "trainer", "tailLines": "50", "limitBytes": "65536"}
+
+    @pytest.mark.parametrize("code", [pytest.param(400, id="the container starts"), pytest.param(404, id="the pod is gone")])
+    async def test_no_log_is_no_lines(self, api: Api, code: int) -> None:
+        api.answers = [status(code)]
+        assert await api.cluster.log_tail(KEY, "trainer", 50) == []
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            pytest.param(status(403), Forbidden, id="no right to pods/log"),
+            pytest.param(status(500), Unavailable, id="its node does not answer"),
+            pytest.param(lost, Unavailable, id="cut off"),
+        ],
+    )
+    async def test_what_cannot_be_read_is_an_error(self, api: Api, answer: Handler, error: type[ClusterError]) -> None:
+        api.answers = [answer]
+        with pytest.raises(error):
+            await api.cluster.log_tail(KEY, "trainer", 50)

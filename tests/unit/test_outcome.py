@@ -146,6 +146,20 @@ FAILED = [
         id="the kubelet lost the container and says 137: PodLost, not OutOfMemory",
     ),
     pytest.param(
+        exited(
+            PodEnd(128, "StartError", 'exec: "retrian": executable file not found in $PATH\n'),
+            "StartError",
+            'its container could not start: exec: "retrian": executable file not found in $PATH',
+            retryable=True,
+            outcome=None,
+        ),
+        id="a command that the image does not have: StartError, in the node's own words",
+    ),
+    pytest.param(
+        exited(PodEnd(127, "ContainerCannotRun", ""), "StartError", "the node does not say why", retryable=True, outcome=None),
+        id="the same as Docker says it, without a word",
+    ),
+    pytest.param(
         Case(BACKOFF, None, Phase.FAILED, "PodLost", "BackoffLimitExceeded: Job has reached the specified backoff limit", None, True),
         id="failed, and the pod is gone: PodLost, may be tried again",
     ),

@@ -304,6 +304,7 @@ def test_next_attempt(spec: dict[str, Any], problem: RunError, expected: str | N
         pytest.param({"base_seconds": 30, "jitter": 0, "max_seconds": 100}, 4, (100, 100), id="the longest"),
         pytest.param({"base_seconds": 86_400, "factor": 10, "jitter": 0, "max_seconds": 604_800}, 21, (604_800, 604_800), id="no overflow"),
         pytest.param({"base_seconds": 100, "jitter": 0.5}, 1, (50, 150), id="with jitter: between"),
+        pytest.param({"base_seconds": 100, "jitter": 0.5, "max_seconds": 130}, 1, (50, 130), id="with jitter: the longest all the same"),
     ],
 )
 def test_pause(retry: dict[str, Any], attempt: int, pauses: tuple[float, float]) -> None:

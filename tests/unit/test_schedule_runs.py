@@ -12,6 +12,7 @@ from tests.builders import (
     ready,
     schedule,
     schedule_status,
+    tick_name,
 )
 from tests.unit.schedule_table import ELEVEN, TWELVE, WAITS, Case, active, check, last, z
 
@@ -19,6 +20,7 @@ from retrain_operator.api.job import Phase
 from retrain_operator.errors import InvalidSpec
 
 BAD_ZONE = 'timeZone "Mars/Base" is not an IANA time zone: write its name, capitals included, e.g. Europe/London or Etc/UTC'
+TEN = tick_name("10:00")
 NO_LIMITS: dict[str, Any] = {"successful_jobs_history_limit": 0, "failed_jobs_history_limit": 0}
 REFUSAL = 'RetrainJob "x" is invalid: metadata.labels: Invalid value'
 
@@ -58,6 +60,40 @@ REFUSED = [
             status={"consecutiveFailures": 1, "lastFailureTime": z("12:20"), "active": []},
         ),
         id="invalid while a run ends: it is counted all the same",
+    ),
+    pytest.param(
+        Case(
+            schedule(
+                ended("10:00", "10:20"),
+                ended("11:00", "11:20", expires_at=at("14:00")),
+                time_zone="Mars/Base",
+                successful_jobs_history_limit=1,
+                status=schedule_status(
+                    conditions=[ready(False, "InvalidSpec", BAD_ZONE)], next_schedule_time=None, last_successful_time=at("11:20")
+                ),
+            ),
+            "13:00",
+            ("delete " + TEN,),
+            ready="False InvalidSpec",
+            wake_at="14:00",
+        ),
+        id="invalid, and records beyond the limit or near the end of their time: pruned all the same",
+    ),
+    pytest.param(
+        Case(
+            schedule(
+                ended("10:00", "10:20"),
+                spec=InvalidSpec("spec.schedule: Field required"),
+                status=schedule_status(
+                    conditions=[ready(False, "InvalidSpec", "spec.schedule: Field required")],
+                    next_schedule_time=None,
+                    last_successful_time=at("10:20"),
+                ),
+            ),
+            "13:00",
+            ready="False InvalidSpec",
+        ),
+        id="a spec that cannot be read: its limits cannot either, nothing is pruned",
     ),
     pytest.param(
         Case(

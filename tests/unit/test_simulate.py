@@ -321,6 +321,33 @@ def test_the_shipped_examples(example: Path, capsys: pytest.CaptureFixture[str])
     assert ("ignored" in told.err) == (not schedules)
 
 
+STORIES = [
+    pytest.param("01", ["--days", "1", "--runs-take", "4m"], ["ticks          288", "runs           288 completed"], id="01: all run"),
+    pytest.param("04", ["--days", "2"], ["2 ticks skipped", "Suspended", "runs           none"], id="04: suspended"),
+    pytest.param("05", ["--days", "5"], ["clocks go forward 1 h", "02:39 does not exist on this day: runs at 03:00"], id="05: a gap"),
+    pytest.param(
+        "05",
+        ["--days", "8", "--down", "2026-03-07T00:00Z/2026-03-12T12:00Z"],
+        ["skipped ticks  3 DeadlineMissed, 1 Superseded", "waits: ConcurrencyQueue", "runs           4 completed"],
+        id="05: an outage, made up for",
+    ),
+    pytest.param("05", ["--days", "5", "--fail-rate", "1"], ["Paused: 3 runs failed in a row", "2 Paused"], id="05: failures in a row"),
+    pytest.param(
+        "07", ["--days", "365"], ["cancer-quarterly-md41bbb44f0", "ticks          4", "runs           5 completed"], id="07: by hand"
+    ),
+]
+
+
+@pytest.mark.parametrize(("number", "flags", "expected"), STORIES)
+def test_what_the_shipped_schedules_would_do(
+    number: str, flags: list[str], expected: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    [example] = [each for each in EXAMPLES if each.name.startswith(number)]
+    assert main(["simulate", "-f", str(example), "--from", "2026-03-06T00:00Z", *flags]) == 0
+    told = capsys.readouterr().out
+    assert [each for each in expected if each not in told] == [], told
+
+
 def test_several_schedules_each_on_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     other = schedule() | {"metadata": {"name": "upsell"}}
     text = yaml.safe_dump_all([schedule(), {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}, None, other])

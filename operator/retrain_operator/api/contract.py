@@ -122,10 +122,12 @@ _ONLY_IN_MODE = {Outcome.TRAINED: "Execute", Outcome.SIMULATED: "Simulate"}
 
 
 class Progress(ApiModel):
-    """How far a run is: one JSON line of the trainer's standard output."""
+    """How far a run is: one JSON line of the trainer's standard output, as long as a result at most."""
 
     progress_percentage: float = Field(ge=0, le=100, description="How much is done, in per cent.")
-    estimated_remaining_seconds: float | None = Field(None, ge=0, description="Seconds that it may still take.")
+    estimated_remaining_seconds: float | None = Field(
+        None, ge=0, le=1e9, description="Seconds that it may still take; a billion are 30 years."
+    )
     metrics: dict[str, float | None] = Field(default_factory=dict, description="Metrics so far.")
 
 
@@ -156,7 +158,7 @@ def parse_result(message: str) -> TrainerResult:
 def parse_progress(lines: Sequence[str]) -> Progress | None:
     """The last of these log lines that tells of progress; the others are for people."""
     for line in reversed(lines):
-        if not line.lstrip().startswith("{"):
+        if not line.lstrip().startswith("{") or len(line.encode()) > RESULT_MAX_BYTES:
             continue
         try:
             raw = json.loads(line, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_int64)

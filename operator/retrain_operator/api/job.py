@@ -195,10 +195,21 @@ class DuplicateGuard(ApiModel):
     held_by: str | None = Field(None, description="RetrainJob that held it.")
 
 
+class RunProgress(ApiModel):
+    """How far a running run is, as its trainer says in its log."""
+
+    percentage: float = Field(description="How much is done, in per cent.")
+    estimated_remaining_seconds: float | None = Field(None, description="Seconds that it may still take.")
+    metrics: dict[str, float] = Field(default_factory=dict, description="Metrics so far.")
+    time: Time = Field(description="When the operator read this; it may have been true a while before.")
+
+
 class RunSummary(ApiModel):
     """What `kubectl get` prints."""
 
-    result: str | None = Field(None, description="Outcome in a few words: the first metrics, or the reason of a failure.")
+    result: str | None = Field(
+        None, description="While it runs, how far it is; then the outcome in a few words: the first metrics, or the reason of a failure."
+    )
     model: str | None = Field(None, description="The first twelve digits of the artifact's sha256.")
     duration: str | None = Field(None, description="From start to completion.")
 
@@ -217,6 +228,7 @@ class RetrainJobStatus(ApiModel):
     completion_time: Time | None = Field(None, description="When it finished.")
     job_name: str | None = Field(None, description="Name of its Job.")
     attempt: int | None = Field(None, description="Number of the attempt, from 1.")
+    progress: RunProgress | None = Field(None, description="How far it is, while it runs.")
     result: RunDetails | None = Field(None, description="What the trainer found and made.")
     error: RunError | None = Field(None, description="Why it failed.")
     next_attempt: NextAttempt | None = Field(None, description="The attempt that follows this failed one.")

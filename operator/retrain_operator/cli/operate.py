@@ -37,6 +37,13 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("--http-port", type=int, default=defaults.http_port, help="port of /healthz, /readyz and /metrics")
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")
+    parser.add_argument(
+        "--progress-interval",
+        type=settings.seconds,
+        default=defaults.progress_interval_s,
+        metavar="SECONDS",
+        help="read the log of a running run this often, to show its progress in its status; 0: never",
+    )
     parser.add_argument("--kubeconfig", default=defaults.kubeconfig, help="kubeconfig file; in a pod its service account is used")
     parser.add_argument("--context", default=defaults.context, help="context of the kubeconfig")
     parser.set_defaults(run=run, defaults=defaults)
@@ -56,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
         http_port=options.http_port,
         log_format=options.log_format,
         log_level=options.log_level,
+        progress_interval_s=options.progress_interval,
         kubeconfig=options.kubeconfig,
         context=options.context,
     )

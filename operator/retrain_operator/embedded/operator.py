@@ -13,6 +13,8 @@ from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
 from retrain_operator.reconcile.controller import Controller
 
+PROGRESS_INTERVAL_S = 1.0  # somebody watches, and a log is a file of this machine
+
 
 def new_cluster(clock: Clock) -> MemoryCluster:
     """An empty cluster that knows our custom resources."""
@@ -20,9 +22,9 @@ def new_cluster(clock: Clock) -> MemoryCluster:
 
 
 @contextlib.asynccontextmanager
-async def operating(cluster: MemoryCluster, clock: Clock) -> AsyncIterator[Controller]:
+async def operating(cluster: MemoryCluster, clock: Clock, *, progress_interval_s: float = 0.0) -> AsyncIterator[Controller]:
     """An operator at work on the cluster, and gone without a word afterwards."""
-    controller = Controller(cluster, clock)
+    controller = Controller(cluster, clock, progress_interval_s=progress_interval_s)
     async with asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(controller.run()), tasks.create_task(controller.lead())]
         try:
@@ -38,7 +40,14 @@ async def embedded(images: Mapping[str, list[str]], scratch: Path) -> AsyncItera
     clock = SystemClock()
     cluster = new_cluster(clock)
     async with (
-        JobController(cluster, LocalPods(cluster.store, ImageMap(images), scratch), clock),
-        operating(cluster, clock) as controller,
+        local_pods(cluster, images, scratch, clock),
+        operating(cluster, clock, progress_interval_s=PROGRESS_INTERVAL_S) as controller,
     ):
         yield cluster, controller
+
+
+def local_pods(cluster: MemoryCluster, images: Mapping[str, list[str]], scratch: Path, clock: Clock) -> JobController:
+    """What makes the cluster's Jobs run, as processes whose logs can be read. To be entered."""
+    pods = LocalPods(cluster.store, ImageMap(images), scratch)
+    cluster.read_log = pods.log_lines
+    return JobController(cluster, pods, clock)

@@ -189,7 +189,7 @@ class _Simulation:
                     async with asyncio.timeout((until - self._clock.now()).total_seconds()):
                         await world.watcher.changed.wait()
                 continue
-            due = _next_due(controller)
+            due = controller.next_due
             if self._found_bug(controller):
                 return None
             if due is None or due >= until:
@@ -270,11 +270,6 @@ class _Simulation:
         if self._chance.next():
             return runners.Outcome(takes_s, exit_code=1)
         return runners.Outcome(takes_s, message=_answer(pod))
-
-
-def _next_due(controller: Controller) -> datetime | None:
-    # The agenda has no question for it, because nobody but a simulator may set the clock.
-    return min(controller._agenda._due.values(), default=None)
 
 
 def _answer(pod: Body) -> str:

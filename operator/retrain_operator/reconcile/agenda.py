@@ -28,6 +28,11 @@ class Agenda(Generic[T]):
     def __len__(self) -> int:
         return len(self._due)
 
+    @property
+    def next_due(self) -> datetime | None:
+        """When something is due next."""
+        return min(self._due.values(), default=None)
+
     def set(self, item: T, at: datetime | None) -> None:
         """`item` is due at `at` (aware), and at no other time; None removes it."""
         if self._due.get(item) == at:

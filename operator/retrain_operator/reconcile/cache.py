@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -68,6 +68,22 @@ class Cache:
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
         return tuple(self.runs[key].child for key in sorted(self._runs_of.get(schedule, ())))
+
+    def maybe_counted(self, schedule: Key, active: Collection[str]) -> list[Key]:
+        """Runs that look unfinished, that the schedule's status does not call active, and that are older news than that status.
+
+        Another operator may have seen such a run end, and counted it: the watches are not in step. Were it called active again, it would
+        be counted again at its end.
+        """
+        version = self.schedules[schedule].version
+        return [
+            key
+            for key in self._runs_of.get(schedule, ())
+            if key.name not in active
+            and (run := self.runs[key]).version < version
+            and run.child.schedule == schedule.name
+            and not run.child.is_finished
+        ]
 
     def replacement_of(self, run: Key) -> str | None:
         """Unfinished run that was made to replace this one, or to replace a run that was."""

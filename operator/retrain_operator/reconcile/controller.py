@@ -27,8 +27,9 @@ from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
-from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.metrics import Metrics, bounded_reason
 from retrain_operator.reconcile.observe import Observer
+from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
@@ -66,6 +67,7 @@ class Controller:
         instance: str = "retrain-operator",
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
+        progress_interval_s: float = 0.0,
     ) -> None:
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
@@ -80,11 +82,17 @@ class Controller:
         self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
-        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice)
+        self._progress = ProgressReader(self._cluster, progress_interval_s, self._notice)
+        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._progress)
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
+
+    @property
+    def next_due(self) -> datetime | None:
+        """When something is next to be looked at, if no event comes first. For a simulator, which sets the clock."""
+        return self._agenda.next_due
 
     def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
         """Take in a watch event."""
@@ -119,6 +127,7 @@ class Controller:
             tasks.create_task(self._synchronise())
             tasks.create_task(self._agenda.run())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._progress.run())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 
@@ -250,7 +259,7 @@ class Controller:
     async def _decide(self, item: Item) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
-            schedule = self._observer.schedule(item.key)
+            schedule = await self._observer.schedule(item.key)
             if schedule is None:
                 return None
             decision = schedule_rules.decide(schedule, self._now())
@@ -265,8 +274,8 @@ class Controller:
             self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
         phase = write.status.get("phase")
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
-            reason = (write.status.get("error") or {}).get("reason") or phase
-            self.metrics.runs.labels(phase, reason).inc()
+            error = write.status.get("error") or {}
+            self.metrics.runs.labels(phase, bounded_reason(error.get("reason") or phase, error.get("exitCode"))).inc()
 
     def _now(self) -> datetime:
         """Whole seconds, as every time of the API."""

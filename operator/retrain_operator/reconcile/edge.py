@@ -10,12 +10,14 @@ from pydantic import ValidationError
 from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
 from retrain_operator.api.contract import Outcome
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
-from retrain_operator.api.names import API_VERSION, GROUP, LABEL_GUARD, TRAINER_CONTAINER
+from retrain_operator.api.names import API_VERSION, GROUP, LABEL_GUARD, TRAINER_CONTAINER, Key
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
+
+LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
 
 Body = Mapping[str, Any]
 Spec = TypeVar("Spec", bound=SpecModel)
@@ -137,6 +139,15 @@ def pod_end(pods: Iterable[Body]) -> PodEnd | None:
                 end = PodEnd(terminated["exitCode"], terminated.get("reason") or "", terminated.get("message") or "")
                 ended.append((terminated.get("finishedAt") or "", end))
     return max(ended, key=lambda each: each[0])[1] if ended else None
+
+
+def running_pod(pods: Iterable[Body]) -> Key | None:
+    """The pod whose trainer runs; of several the newest, which took the place of one that is being disrupted."""
+    running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
+    if not running:
+        return None
+    metadata = max(running, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]
+    return Key(metadata["namespace"], metadata["name"])
 
 
 def why_not_running(pods: Iterable[Body]) -> str | None:

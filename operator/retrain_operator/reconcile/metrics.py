@@ -4,8 +4,27 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from retrain_operator.api.contract import EXIT_CODES
+from retrain_operator.api.job import Phase
+from retrain_operator.rules import reasons
+
 # A tick's Job is expected within 150 ms; the buckets are dense around it and reach the minutes of an outage.
 _TICK_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, float("inf"))
+
+
+OTHER = "Other"
+_REASONS = {
+    *(value for name, value in vars(reasons).items() if name.isupper()),
+    *(each.reason for each in EXIT_CODES.values()),
+    *(phase.value for phase in Phase),
+}
+
+
+def bounded_reason(reason: str, exit_code: int | None) -> str:
+    """A label for why a run ended. A trainer's own words are without number; the meaning of its exit code has to do for them."""
+    if reason in _REASONS:
+        return reason
+    return EXIT_CODES[exit_code].reason if exit_code in EXIT_CODES else OTHER
 
 
 class Metrics:

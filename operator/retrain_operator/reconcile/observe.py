@@ -14,15 +14,17 @@ from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
 from retrain_operator.reconcile.cache import Cache, JobEntry
 from retrain_operator.reconcile.guard import observe_guard
+from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
 
-LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
-
 
 class Observer:
-    """`refresh` reads one object into the cache; `notice` takes the items that a read has changed something for."""
+    """`refresh` reads one object into the cache; `notice` takes the items that a read has changed something for.
+
+    `progress` reads the logs of running runs.
+    """
 
     def __init__(
         self,
@@ -30,23 +32,29 @@ class Observer:
         cache: Cache,
         refresh: Callable[[Resource, Key], Awaitable[None]],
         notice: Callable[[Sequence[Item]], None],
+        progress: ProgressReader,
     ) -> None:
         self._cluster = cluster
         self._cache = cache
         self._refresh = refresh
         self._notice = notice
+        self._progress = progress
         self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
 
     def refused(self, metadata: ObjectMeta, message: str) -> None:
         """The API server refuses what this generation of the object asks for."""
         self._refusals[metadata.uid] = (metadata.generation, message)
 
-    def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule and its runs, as the cache knows them."""
+    async def schedule(self, key: Key) -> ScheduleObserved | None:
+        """A schedule and its runs, as the cache knows them; a run that may have been counted before is read. Raises ClusterError."""
         entry = self._cache.schedules.get(key)
         if entry is None:
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
+        if stale := self._cache.maybe_counted(key, {run.name for run in observed.status.active}):
+            for run in stale:
+                await self._refresh(RUNS, run)
+            observed = replace(observed, runs=self._cache.runs_of(key))
         return replace(observed, refused=self._refusal(observed.metadata))
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
@@ -55,6 +63,8 @@ class Observer:
         if entry is not None and entry.raw is None and self._cache.late_job(key) is not None:
             await self._refresh(RUNS, key)
             entry = self._cache.runs.get(key)
+        if entry is None or entry.child.phase.is_finished:
+            self._progress.forget(key)
         if entry is None or entry.raw is None:
             return None
         observed = edge.run(entry.raw, None)
@@ -70,11 +80,12 @@ class Observer:
         if entry.child.phase.is_finished:
             return replace(observed, job=await self._late_job(key))
         job = await self._job_of(key, observed)
-        observed = replace(observed, job=job.state if job else None)
+        if job is not None:
+            observed = replace(observed, job=job.state, log=self._progress.look(key, observed.status, job.state, now))
         if isinstance(observed.spec, InvalidSpec):
             return observed
         if job is not None and (job.state.end is not None or is_overdue(observed.status, observed.spec, job.state, now)):
-            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
+            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job.uid}")
             if job.state.end is not None:
                 return replace(observed, pod=edge.pod_end(pods.items))
             return replace(observed, stuck=edge.why_not_running(pods.items))

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.contract import Progress
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
@@ -114,6 +115,14 @@ class GuardObserved:
 
 
 @dataclass(frozen=True, slots=True)
+class LogRead:
+    """The log of a running run."""
+
+    said: Progress | None  # the last progress that was read in it, however long ago
+    next_at: datetime  # when it is read next
+
+
+@dataclass(frozen=True, slots=True)
 class RunObserved:
     """A RetrainJob and its Job."""
 
@@ -129,3 +138,4 @@ class RunObserved:
     next_made: bool = False  # its next attempt exists
     next_taken: bool = False  # the name of its next attempt belongs to something else
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
+    log: LogRead | None = None  # only while it runs

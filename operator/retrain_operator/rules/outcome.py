@@ -11,6 +11,7 @@ _PHASES = {Outcome.TRAINED: Phase.COMPLETED, Outcome.SIMULATED: Phase.COMPLETED,
 _OUTCOMES_OF_MODE = {"Execute": (Outcome.TRAINED, Outcome.SKIPPED), "Simulate": (Outcome.SIMULATED, Outcome.SKIPPED)}
 _JOB_REASONS = {"DeadlineExceeded": reasons.DEADLINE_EXCEEDED}
 _OOM_KILLED = "OOMKilled"
+_NEVER_STARTED = ("StartError", "ContainerCannotRun")  # as containerd and CRI-O, and as Docker say it
 _STATUS_UNKNOWN = "ContainerStatusUnknown"  # the kubelet lost the container; it then says exit code 137, which means nothing
 
 
@@ -34,6 +35,9 @@ def run_end(job: JobState, pod: PodEnd | None, spec: RetrainJobSpec, run_id: str
     if pod.reason == _OOM_KILLED:
         message = "the kernel ended it for using more than its memory limit: raise resources.limits.memory or use less data"
         return _failed(reasons.OUT_OF_MEMORY, message, exit_code=pod.exit_code, retryable=False)
+    if pod.reason in _NEVER_STARTED:
+        message = f"its container could not start: {pod.message.strip() or 'the node does not say why'}"
+        return _failed(reasons.START_ERROR, message, exit_code=pod.exit_code, retryable=True)  # the node may be at fault
     return _exited(pod, spec, run_id)
 
 

@@ -42,6 +42,7 @@ POD_LOST = "PodLost"  # its Job failed, and the pod that would say why is gone
 DEADLINE_EXCEEDED = "DeadlineExceeded"  # it took longer than activeDeadlineSeconds
 JOB_DELETED = "JobDeleted"  # somebody deleted its Job before it finished
 OUT_OF_MEMORY = "OutOfMemory"  # the kernel killed it for its memory limit
+START_ERROR = "StartError"  # its container could not start, e.g. for a command that the image does not have
 JOB_REFUSED = "JobRefused"  # the API server refuses its Job
 PENDING_DEADLINE_EXCEEDED = "PendingDeadlineExceeded"  # its pod did not run within pendingDeadlineSeconds
 REPLACED = "Replaced"  # a newer run was made to replace it

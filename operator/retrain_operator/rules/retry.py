@@ -20,4 +20,4 @@ def pause_s(retry: Retry, attempt: int, seed: str) -> float:
     """Seconds between the failure of attempt `attempt` (from 1) and the next one: exponential, with jitter drawn from `seed`."""
     pause = min(retry.base_seconds * retry.factor ** (attempt - 1), retry.max_seconds)
     draw = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:4]) / 2**32  # in [0, 1), the same after a restart
-    return pause * (1 + retry.jitter * (2 * draw - 1))
+    return min(pause * (1 + retry.jitter * (2 * draw - 1)), retry.max_seconds)

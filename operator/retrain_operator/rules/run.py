@@ -14,6 +14,7 @@ from retrain_operator.rules.decision import CreateJob, Decision, TakeGuard, Writ
 from retrain_operator.rules.finished import after_the_end
 from retrain_operator.rules.observed import GuardState, JobState, RunObserved
 from retrain_operator.rules.outcome import RunEnd, run_end
+from retrain_operator.rules.progress import mirrored
 from retrain_operator.rules.run_status import READY, finish, going, write
 from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop, stop_without_job, stopped
 
@@ -66,7 +67,10 @@ def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: d
         message = "its Job is suspended and waits for admission by a queue"
         return write(observed, going(observed, Phase.PENDING, reasons.QUEUED, message, now))
     if job.ready > 0:
-        return write(observed, going(observed, Phase.RUNNING, reasons.RUNNING, "its pod runs", now))
+        running = going(observed, Phase.RUNNING, reasons.RUNNING, "its pod runs", now)
+        if observed.log is None:
+            return write(observed, running)
+        return replace(write(observed, mirrored(running, observed.log.said, now)), wake_at=observed.log.next_at)
     ready = find(observed.status.conditions, READY)
     if ready is not None and ready.reason in _WITHOUT_POD:
         return write(observed, going(observed, Phase.PENDING, reasons.PENDING, WAITS_FOR_POD, now))

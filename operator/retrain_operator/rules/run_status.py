@@ -26,6 +26,8 @@ def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: d
         "conditions": [condition(old.conditions, READY, False, reason, message, generation=generation, now=now)],
         "attempt": _attempt(observed),
     }
+    if phase is not Phase.RUNNING:
+        changes |= {"progress": None, "summary": None}
     if job is not None:
         changes |= {"job_name": job.name, "start_time": old.start_time or job.start_time}
     return old.model_copy(update=changes)
@@ -58,6 +60,7 @@ def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: Duplicat
             "completion_time": completed,
             "job_name": job.name if job else old.job_name,
             "attempt": _attempt(observed),
+            "progress": None,
             "result": end.result,
             "error": end.error,
             "next_attempt": following,

@@ -22,7 +22,7 @@ from retrain_operator.manifests.runs import manual_run, tick_run, tick_run_name
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
-from retrain_operator.rules.history import Account, account, prunable
+from retrain_operator.rules.history import Account, Pruning, account, prunable
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
 from retrain_operator.rules.request import RequestPlan, plan_request
@@ -57,10 +57,9 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
     planned = _planned(observed, spec, cron, counted, now)
     status = _status(observed, counted, now, ready=_ready(planned), planned=planned)
     pruning = prunable(spec, observed.metadata, observed.runs, now)
-    # Status before pruning: a crash between them would count a run never, or make it again.
-    prunes = tuple(DeleteRun(Key(observed.metadata.namespace, run.name), run.uid) for run in pruning.runs)
     return Decision(
-        actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *prunes),
+        # Status before pruning: a crash between them would count a run never, or make it again.
+        actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *_prunes(observed, pruning)),
         events=_events(observed.status, planned),
         wake_at=min((each for each in (planned.ticks.wake_at, pruning.wake_at) if each is not None), default=None),
         fates=_fates(observed.status, planned),
@@ -155,12 +154,19 @@ def _ready(planned: _Plan) -> tuple[bool, str, str]:
 
 
 def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account, now: datetime) -> Decision:
-    """Nothing starts and no tick is taken, but the runs that exist are still accounted for."""
+    """Nothing starts and no tick is taken, but the runs that exist are still accounted for, and pruned where the limits can be read."""
     status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), planned=None)
+    spec = observed.spec
+    pruning = Pruning((), None) if isinstance(spec, InvalidSpec) else prunable(spec, observed.metadata, observed.runs, now)
     before = find(observed.status.conditions, READY)
     known = before is not None and (before.reason, before.message) == (problem.reason, problem.message)
     events = () if known else (Event("Warning", problem.reason, problem.message),)
-    return Decision(actions=_write(observed.status, status), events=events)
+    writes, prunes = _write(observed.status, status), _prunes(observed, pruning)
+    return Decision(actions=(*writes, *prunes), events=events, wake_at=pruning.wake_at)
+
+
+def _prunes(observed: ScheduleObserved, pruning: Pruning) -> tuple[DeleteRun, ...]:
+    return tuple(DeleteRun(Key(observed.metadata.namespace, run.name), run.uid) for run in pruning.runs)
 
 
 def _status(
