@@ -15,6 +15,7 @@ from typing import Any
 import kopf
 
 from retrain_operator.api.names import GROUP, VERSION
+from retrain_operator.cluster.kube import PAGE_SIZE
 from retrain_operator.cluster.protocol import SCHEDULES
 from retrain_operator.runtime import running
 from retrain_operator.settings import Settings, from_environment
@@ -32,6 +33,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.peering.standalone = True
     settings.scanning.disabled = True  # it would watch all CRDs and namespaces, which takes rights that nothing here needs
     settings.watching.server_timeout = 300
+    # What kopf holds of each object while it starts: of a page at a time, and no longer than its handler takes.
+    settings.watching.chunk_size = PAGE_SIZE
+    settings.queueing.idle_timeout = 0.1  # not 0: a worker whose event has not come yet would end without it
     if "runtime" not in memo:
         memo.stack = AsyncExitStack()
         memo.runtime = await memo.stack.enter_async_context(running(from_environment()))
