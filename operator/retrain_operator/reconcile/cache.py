@@ -153,12 +153,18 @@ class Cache:
         old = self.schedules.get(key)
         if old is not None and old.version > version:
             return []
+        if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
+            self.schedules[key] = replace(old, seen_at=self._monotonic())
+            return []
         self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), edge.slim(body))
-        return [] if old is not None and old.version == version else [Item(Kind.SCHEDULE, key)]
+        return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old = self.runs.get(key)
         if old is not None and old.version > version:
+            return []
+        if old is not None and (old.uid, old.version) == (uid, version) and not (old.child.is_finished and key in self.jobs):
+            self.runs[key] = replace(old, seen_at=self._monotonic())
             return []
         child = edge.child_run(body)
         items: list[Item] = []
