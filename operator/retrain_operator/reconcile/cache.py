@@ -11,6 +11,7 @@ from retrain_operator.api.names import Key
 from retrain_operator.cluster.informer import Seen
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Resource
 from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.leases import WrittenLeases
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.observed import ChildRun, JobState
 
@@ -59,6 +60,7 @@ class Cache:
         self.schedules: dict[Key, ScheduleEntry] = {}
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
+        self.leases = WrittenLeases()
         self.heard_at: dict[Resource, float] = {}
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
