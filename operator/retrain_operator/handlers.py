@@ -15,6 +15,7 @@ from typing import Any
 import kopf
 
 from retrain_operator.api.names import GROUP, VERSION
+from retrain_operator.cluster.kube import PAGE_SIZE
 from retrain_operator.cluster.protocol import SCHEDULES
 from retrain_operator.runtime import running
 from retrain_operator.settings import Settings, from_environment
@@ -25,6 +26,19 @@ RESTART_PAUSE_MAX_S = 30.0  # kopf gives up when the API server is away for long
 log = logging.getLogger(__name__)
 
 
+class NoDifferences(kopf.DiffBaseStorage):
+    """kopf copies every object twice an event to tell its handlers what has changed; no handler here asks."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> kopf.BodyEssence:
+        return kopf.BodyEssence({})
+
+    def fetch(self, *, body: kopf.Body) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: kopf.BodyEssence) -> None:
+        pass
+
+
 @kopf.on.startup()
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
     """Keep kopf from writing anything; under `kopf run`, start the runtime too."""
@@ -32,6 +46,10 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     settings.peering.standalone = True
     settings.scanning.disabled = True  # it would watch all CRDs and namespaces, which takes rights that nothing here needs
     settings.watching.server_timeout = 300
+    settings.persistence.diffbase_storage = NoDifferences()
+    # What kopf holds of each object while it starts: of a page at a time, and no longer than its handler takes.
+    settings.watching.chunk_size = PAGE_SIZE
+    settings.queueing.idle_timeout = 0.1  # not 0: a worker whose event has not come yet would end without it
     if "runtime" not in memo:
         memo.stack = AsyncExitStack()
         memo.runtime = await memo.stack.enter_async_context(running(from_environment()))

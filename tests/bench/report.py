@@ -19,7 +19,7 @@ class Row:
 
     benchmark: str
     what: str
-    measured: float
+    measured: float | None  # None: it could not be measured, and `note` says why
     unit: str = ""
     goal: float | None = None
     goal_text: str = ""  # where the goal is not a fixed number, what it is
@@ -30,17 +30,29 @@ class Row:
         goal = f"{'≤ ' if self.goal else ''}{_number(self.goal)} {self.unit}".strip() if self.goal is not None else ""
         if self.goal_text:
             goal = f"{self.goal_text} ({goal})"
+        if self.measured is None:
+            return self.benchmark, self.what, goal, f"not measured: {self.note}", self.ratio
         measured = f"{_number(self.measured)} {self.unit}".strip() + (f" ({self.note})" if self.note else "")
         return self.benchmark, self.what, goal, measured, self.ratio
 
     @property
     def ratio(self) -> str:
+        if self.measured is None:
+            return "**FAILED**"
         if self.goal is None:
             return ""
         if self.goal == 0:  # no ratio to nothing
             return "ok" if self.measured == 0 else "MISSED"
         ratio = self.measured / self.goal
         return f"{ratio:.2f}" if ratio <= 1 else f"**{ratio:.2f}**"
+
+
+def failure(benchmark: str, error: BaseException) -> Row:
+    """A benchmark that came to no end, in the table."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = str(error).replace("|", "/").splitlines()
+    return Row(benchmark, "all", None, note=f"{type(error).__name__}: {said[0] if said else 'no message'}")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -54,6 +66,11 @@ def machine() -> str:
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
     return f"{len(os.sched_getaffinity(0))} cores ({model or platform.machine()}), {memory_gib:.0f} GiB, Python {platform.python_version()}"
+
+
+def say(text: str) -> None:
+    """Progress, for whoever waits."""
+    print(f"  {text}", flush=True)
 
 
 def load() -> str:
@@ -80,6 +97,7 @@ one run: on a machine that others use too, only the ratios hold.
 
 - Started {started:%Y-%m-%d %H:%M} UTC on {machine()}
 - Load average at the start: {load_at_start}; at the end: {load()}
+- A ratio in bold is a goal that was missed.
 
 {table(rows)}
 
@@ -88,13 +106,14 @@ one run: on a machine that others use too, only the ratios hold.
 
 NOTES = """## How it is measured
 
-- **burst**: schedules that are all due in the same minute, as RetrainSchedules and as CronJobs, a minute apart, on a control plane whose
-  Job controller is off, so that no pods compete. Times are from the tick until an observer's watch shows the Job. "Tuned" is
+- **burst**: new schedules that are all due in the same minute, as RetrainSchedules and as CronJobs, a minute apart, on a control plane
+  whose Job controller is off, so that no pods compete. Times are from the tick until an observer's watch shows the Job. "Tuned" is
   `--kube-api-qps=2000 --kube-api-burst=4000 --concurrent-cron-job-syncs=50`. With several rounds, the median of the rounds.
 - **lone**: schedules each due in a minute of its own. The operator's wall clock shows only the three seconds around each full minute,
   so that fifty ticks take three minutes; everything else is the product as shipped.
 - **scale**: finished runs, one a schedule, created with their final status. One operator writes the schedules' statuses and ends; the
-  next one is measured. It has looked at every schedule when its queue is empty after it was ready.
+  next one is measured. It has looked at every schedule when its queue is empty after it was ready. It is idle when it has used less
+  than 3 % of a core for five seconds.
 - **cost**: requests of one scheduled run that succeeds, from the operator's own metrics, without watches and the leader's renewals.
 - **finish**: runs with pods that only pretend to run and end at random within a minute. "Job to status" is from the watch event of the
   Job's end to that of the run's final status. The event loop's lag is the round trip of `/healthz` while that happens.

@@ -83,6 +83,15 @@ class Operator:
             if (after := await self.requests()) != before:
                 before, since = after, time.monotonic()
 
+    async def until_calm(self, busy_s: float = 0.15, within_s: float = 5.0, deadline_s: float = 180.0) -> None:
+        """It has used less than `busy_s` of CPU time `within_s`. Raises TimeoutError."""
+        async with asyncio.timeout(deadline_s):
+            used_s = float("inf")
+            while used_s >= busy_s:
+                before_s = self.cpu_s
+                await asyncio.sleep(within_s)
+                used_s = self.cpu_s - before_s
+
     async def requests(self) -> Requests:
         """Requests that succeeded so far, by verb and resource, without those that come by themselves."""
         counted: Requests = Counter()

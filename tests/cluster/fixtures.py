@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -17,8 +18,8 @@ from tests.cluster.controlplane import ControlPlane
 from tests.cluster.node import NodeThread
 
 _FIXTURES = {"control_plane", "local_node", "namespace"}
-_not_run = pytest.StashKey[list[str]]()
-_ready_after_s = pytest.StashKey[float]()
+WORKERS_READY = "control planes ready after s"
+_summary = pytest.StashKey["Summary"]()
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m picks by mark
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
-    """The one control plane of this run, started by the first test that needs it."""
+    """The one control plane of this run, or of this worker of it, started by the first test that needs it."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def say(line: str) -> None:
@@ -48,7 +49,7 @@ def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
             pytest.fail(f"CI=true and no control plane: {error}", pytrace=False)
         pytest.skip(f"no control plane: {error}")
     with ControlPlane(binaries) as running:
-        pytestconfig.stash[_ready_after_s] = running.ready_after_s
+        pytestconfig.stash[_summary].ready_after_s.append(running.ready_after_s)
         yield running
 
 
@@ -69,27 +70,41 @@ def namespace(control_plane: ControlPlane, request: pytest.FixtureRequest) -> It
     control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.skipped and item.get_closest_marker("cluster") and "no control plane" in str(report.longrepr):
-        item.config.stash.setdefault(_not_run, []).append(item.nodeid)
-    return report
+class Summary:
+    """What a run says of the control plane as its last lines. With workers (`-n`), which each have their own, of all of them."""
+
+    def __init__(self) -> None:
+        self.ready_after_s: list[float] = []
+        self.not_run: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and "cluster" in report.keywords and "no control plane" in str(report.longrepr):
+            self.not_run.append(report.nodeid)
+
+    @pytest.hookimpl(optionalhook=True)  # of xdist
+    def pytest_testnodedown(self, node: Any, error: object) -> None:
+        self.ready_after_s += getattr(node, "workeroutput", {}).get(WORKERS_READY, [])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after the reporter's own last line
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[WORKERS_READY] = self.ready_after_s
+        result = yield
+        reporter = session.config.pluginmanager.getplugin("terminalreporter")
+        if reporter is None or hasattr(session.config, "workeroutput"):
+            return result
+        for ready_after_s in self.ready_after_s:
+            reporter.write_line(f"control plane: ready after {ready_after_s:.1f} s")
+        if self.not_run:
+            reporter.section("CLUSTER TESTS DID NOT RUN", red=True, bold=True)
+            reporter.write_line(
+                f"{len(self.not_run)} cluster tests did not run: no control plane here. To get them: `make controlplane` where the Go "
+                f"module proxy can be reached, or set {BIN_VARIABLE} to a folder of ready binaries.",
+                red=True,
+            )
+        return result
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: after the reporter's own last line
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
-    result = yield
-    config = session.config
-    reporter = config.pluginmanager.getplugin("terminalreporter")
-    not_run = config.stash.get(_not_run, [])
-    if reporter is not None and _ready_after_s in config.stash:
-        reporter.write_line(f"control plane: ready after {config.stash[_ready_after_s]:.1f} s")
-    if reporter is not None and not_run:
-        reporter.section("CLUSTER TESTS DID NOT RUN", red=True, bold=True)
-        reporter.write_line(
-            f"{len(not_run)} cluster tests did not run: no control plane here. To get them: `make controlplane` where the Go module "
-            f"proxy can be reached, or set {BIN_VARIABLE} to a folder of ready binaries.",
-            red=True,
-        )
-    return result
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_summary] = Summary()
+    config.pluginmanager.register(config.stash[_summary])

@@ -115,6 +115,55 @@ class TestNoLease:
         assert await scene.seen_by(await scene.run("a-r1", root=a)) == (GuardState.HELD, "other", False)
 
 
+class TestUnread:
+    """What the swap will tell needs no read before it."""
+
+    async def test_a_schedules_first_run_takes_it_for_free(self, scene: Scene) -> None:
+        held = await scene.run("by-hand", {"phase": "Running"}, heard=False)
+        await scene.lease(held)
+        first = await scene.run("b", **OF_SCHEDULE)
+        assert await scene.seen_by(first) == (GuardState.FREE, None, False)
+        scene.cache.leases.must_read(Key("ml", lease_name("churn")))  # as the create that found one says
+        assert (await scene.seen_by(first))[:2] == (GuardState.HELD, "by-hand")
+
+    @pytest.mark.parametrize("more", [pytest.param({}, id="a person's"), pytest.param({"heard": True}, id="a later one")])
+    async def test_any_other_run_reads(self, scene: Scene, more: dict[str, Any]) -> None:
+        held = await scene.run("by-hand", {"phase": "Running"}, heard=bool(more))
+        await scene.lease(held)
+        run = await scene.run("b", **(OF_SCHEDULE if more else {}))
+        assert (await scene.seen_by(run))[:2] == (GuardState.HELD, "by-hand")
+
+    async def test_one_that_is_looked_at_again_reads(self, scene: Scene) -> None:
+        run = await scene.run("b", **OF_SCHEDULE)
+        await scene.lease(run)
+        assert (await scene.seen_by(run, is_new=False))[0] is GuardState.OWN
+
+    async def test_as_written_last_it_is_swapped_when_its_holder_has_finished(self, scene: Scene) -> None:
+        a = await scene.run("a", {"phase": "Completed"})
+        scene.cache.leases.wrote(Key("ml", lease_name("churn")), await scene.lease(a))
+        await scene.edit_lease(spec={"holderIdentity": "another"})
+        metadata, spec = read(await scene.run("b"))
+        found = await observe_guard(scene.cluster, scene.cache, metadata, spec, "churn", is_new=True)
+        lease = await scene.cluster.get(LEASES, Key("ml", lease_name("churn")))
+        assert lease is not None
+        assert (found.state, found.holder, found.contested) == (GuardState.FREE, "a", False)
+        assert found.version != lease["metadata"]["resourceVersion"], "so the swap is refused"
+
+    @pytest.mark.parametrize(
+        "status", [pytest.param({"phase": "Running"}, id="running"), pytest.param(FAILED | NEXT, id="between two attempts")]
+    )
+    async def test_as_written_last_by_one_that_goes_on_it_is_read(self, scene: Scene, status: Body) -> None:
+        a = await scene.run("a", status)
+        scene.cache.leases.wrote(Key("ml", lease_name("churn")), await scene.lease(a))
+        assert (await scene.seen_by(await scene.run("b", **OF_SCHEDULE)))[:2] == (GuardState.HELD, "a")
+
+    async def test_written_for_itself_it_is_read(self, scene: Scene) -> None:
+        a = await scene.run("a", **OF_SCHEDULE)
+        scene.cache.leases.wrote(Key("ml", lease_name("churn")), await scene.lease(a))
+        await scene.edit_lease(spec={"holderIdentity": "another"})
+        assert (await scene.seen_by(a))[0] is not GuardState.OWN
+
+
 class TestOwn:
     async def test_taken_before_a_crash(self, scene: Scene) -> None:
         a = await scene.run("a")

@@ -50,25 +50,28 @@ def bookmark(version: int) -> WatchEvent:
 # What one watch does, in order: an event, seconds of silence, an error. After the last it is closed in good order.
 WatchScript = Sequence[WatchEvent | float | Exception]
 STAYS_OPEN: WatchScript = [math.inf]
+# What one list answers: an error, everything, or pages, of which the last may be an error.
+ListScript = Listing | Exception | Sequence[Listing | Exception]
 
 
 class Scripted:
     """A cluster that answers lists and watches from a script; the last line of each is repeated."""
 
-    def __init__(self, clock: VirtualClock, lists: Sequence[Listing | Exception], watches: Sequence[WatchScript]) -> None:
+    def __init__(self, clock: VirtualClock, lists: Sequence[ListScript], watches: Sequence[WatchScript]) -> None:
         self.calls: list[str] = []
         self.called_at: list[float] = []
         self._clock = clock
         self._lists = list(lists)
         self._watches = list(watches)
 
-    async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> Listing:
+    async def pages(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> AsyncIterator[Listing]:
         self._note(f"list {label_selector}".strip())
-        await self._clock.sleep(0.001)
         answer = self._lists.pop(0) if len(self._lists) > 1 else self._lists[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        for page in [answer] if isinstance(answer, Listing | Exception) else answer:
+            await self._clock.sleep(0.001)
+            if isinstance(page, Exception):
+                raise page
+            yield page
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
@@ -114,7 +117,7 @@ class Observed:
         self.running = asyncio.ensure_future(self.informer.run())
 
 
-def observe(lists: Sequence[Listing | Exception], watches: Sequence[WatchScript], scenario: Callable[[Observed], Awaitable[None]]) -> None:
+def observe(lists: Sequence[ListScript], watches: Sequence[WatchScript], scenario: Callable[[Observed], Awaitable[None]]) -> None:
     async def main(clock: VirtualClock) -> None:
         observed = Observed(clock, Scripted(clock, lists, watches))
         await scenario(observed)
@@ -188,9 +191,23 @@ def observe(lists: Sequence[Listing | Exception], watches: Sequence[WatchScript]
             ["list", "watch from 900", "list", "watch from 50"],
             id="restored from a backup: older versions count",
         ),
+        pytest.param(
+            [[listing(9, body("a", 5)), listing(9, body("b", 6))], [listing(40, body("b", 6)), listing(40, body("c", 31))]],
+            [[10.0, Unavailable("cut")], STAYS_OPEN],
+            ["ADDED a@5", "ADDED b@6", "DELETED a uid-a", "ADDED c@31"],
+            ["list", "watch from 9", "list", "watch from 40"],
+            id="pages: on none of them is missing what is on another",
+        ),
+        pytest.param(
+            [[listing(9, body("a", 5), body("b", 6)), Expired("too old")], [listing(20, body("a", 12)), listing(20, body("c", 7))]],
+            [STAYS_OPEN],
+            ["ADDED a@5", "ADDED b@6", "MODIFIED a@12", "ADDED c@7", "DELETED b uid-b"],
+            ["list", "list", "watch from 20"],
+            id="the first list breaks off between two pages: the next one leads on from there",
+        ),
     ],
 )
-def test_reports(lists: Sequence[Listing | Exception], watches: Sequence[WatchScript], reported: list[str], calls: list[str]) -> None:
+def test_reports(lists: Sequence[ListScript], watches: Sequence[WatchScript], reported: list[str], calls: list[str]) -> None:
     async def scenario(observed: Observed) -> None:
         await observed.clock.advance(HOUR_S)
         assert observed.reported == reported
@@ -210,7 +227,7 @@ def test_reports(lists: Sequence[Listing | Exception], watches: Sequence[WatchSc
         pytest.param([listing(9)], [[bookmark(10)]], "watch", id="watches that are closed after a bookmark"),
     ],
 )
-def test_pauses_grow_up_to_ten_seconds(lists: Sequence[Listing | Exception], watches: Sequence[WatchScript], repeated: str) -> None:
+def test_pauses_grow_up_to_ten_seconds(lists: Sequence[ListScript], watches: Sequence[WatchScript], repeated: str) -> None:
     async def scenario(observed: Observed) -> None:
         await observed.clock.advance(HOUR_S)
         pauses = observed.cluster.pauses_before(repeated)
@@ -320,6 +337,29 @@ class TestResync:
         first = listing(9, body("a", 5), body("b", 6), body("d", 7))
         observe([first, listing(20, body("a", 5), body("b", 6), body("d", 7))], [overtaking], scenario)
 
+    def test_nothing_of_a_list_that_breaks_off_between_two_pages(self) -> None:
+        async def scenario(observed: Observed) -> None:
+            await observed.clock.advance(1.0)
+            with pytest.raises(Expired):
+                await observed.informer.resync()
+            assert observed.reported == ["ADDED a@5", "ADDED b@6"], "b may be suspended on the page that did not come"
+            await observed.informer.resync()
+            assert observed.reported[2:] == ["MODIFIED a@12", "MODIFIED b@13"]
+
+        changed = listing(20, body("a", 12)), listing(20, body("b", 13))
+        observe([listing(9, body("a", 5), body("b", 6)), [changed[0], Expired("too old")], changed], [STAYS_OPEN], scenario)
+
+    def test_events_between_two_pages_stand(self) -> None:
+        async def scenario(observed: Observed) -> None:
+            await observed.clock.advance(600.0)
+            observed.reported.clear()
+            await observed.informer.resync()
+            assert observed.reported == ["MODIFIED a@31", "DELETED b@32"], "both were on the first page, older"
+
+        overtaking: WatchScript = [599.999 + 0.0015, modified("a", 31), deleted("b", 32), math.inf]
+        first = listing(9, body("a", 5), body("b", 6))
+        observe([first, [listing(20, *first.items), listing(20)]], [overtaking], scenario)
+
     def test_its_failure_is_the_callers(self) -> None:
         async def scenario(observed: Observed) -> None:
             await observed.clock.advance(1.0)
@@ -354,5 +394,5 @@ def test_one_warning_for_an_outage_and_one_line_when_it_is_over(caplog: pytest.L
         ]
 
     caplog.set_level("INFO")
-    lists: Sequence[Listing | Exception] = [*[Unavailable("503")] * 5, *[Unavailable("refused")] * 5, listing(9)]
+    lists: Sequence[ListScript] = [*[Unavailable("503")] * 5, *[Unavailable("refused")] * 5, listing(9)]
     observe(lists, [[bookmark(10), math.inf]], scenario)

@@ -239,6 +239,15 @@ class TestList:
         assert (len(listing.items), listing.resource_version) == (2, "30")
         assert dict(api.requests[-1].query) == {}
 
+    async def test_handed_on_page_by_page_before_the_rest_is_asked_for(self, api: Api) -> None:
+        first = stored({"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [STORED]})
+        api.answers = [first, status(410, reason="Expired")]
+        pages = aiter(api.cluster.pages(RUNS, "ns"))
+        assert len((await anext(pages)).items) == 1
+        assert len(api.requests) == 1
+        with pytest.raises(Expired):
+            await anext(pages)
+
     async def test_of_nothing(self, api: Api) -> None:
         api.answers = [stored({"metadata": {"resourceVersion": "9"}, "items": None})]
         assert (await api.cluster.list(RUNS, "ns")).items == []

@@ -254,6 +254,17 @@ class TestTakeGuard:
         assert await self.take(applier, lease("b", **seen)) == "b"
         assert await self.take(applier, lease("c", **seen)) == "b"
 
+    async def test_what_was_written_is_known_until_somebody_else_writes(self, applier: Applier) -> None:
+        known = applier._cache.leases
+        assert LEASE not in known
+        await self.take(applier, lease("a"))
+        written = known.get(LEASE)
+        assert written is not None
+        assert written.holder_uid == "a"
+        await self.take(applier, lease("b"))
+        assert LEASE in known
+        assert known.get(LEASE) is None
+
     async def test_one_that_was_deleted_meanwhile_is_looked_at_again(self, applier: Applier) -> None:
         assert await self.take(applier, lease("b", resourceVersion="1", uid="gone")) == "nobody"
 

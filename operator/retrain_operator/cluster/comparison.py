@@ -33,6 +33,12 @@ def seen_of(body: Body) -> Seen:
     return Seen(metadata["uid"], int(metadata["resourceVersion"]))
 
 
+def without_content(body: Body) -> Body:
+    """What a comparison reads of an object."""
+    metadata = body["metadata"]
+    return {"metadata": {field: metadata[field] for field in ("namespace", "name", "uid", "resourceVersion")}}
+
+
 def deletion(key: Key, uid: str) -> Change:
     return Change("DELETED", {"metadata": {"namespace": key.namespace, "name": key.name, "uid": uid}})
 

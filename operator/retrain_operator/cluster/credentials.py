@@ -4,8 +4,10 @@ The `kubernetes` package reads both and keeps tokens fresh (a mounted token once
 certificates and the CA are read once, at the start.
 """
 
+import math
 import os
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from kubernetes.client import Configuration
 from retrain_operator.cluster.protocol import ClusterError, Unavailable
 
 KUBECONFIG_DEFAULT = "~/.kube/config"
+TOKEN_FRESH_S = 1.0  # asking the package anew costs as much as a tenth of a request
 SERVICE_ACCOUNT_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -66,12 +69,20 @@ def _from_service_account() -> Credentials:
 
 
 def _credentials(configuration: Configuration, namespace: str) -> Credentials:
+    header: str | None = None
+    asked_at = -math.inf
+
     def authorization() -> str | None:
+        nonlocal header, asked_at
+        if time.monotonic() - asked_at < TOKEN_FRESH_S:
+            return header
         try:
             token = configuration.get_api_key_with_prefix("BearerToken")
         except (config.ConfigException, OSError) as error:
             raise Unavailable(f"the service account token cannot be read: {error}") from error
-        return token.strip() if token else None  # a line end would make the header invalid
+        header = token.strip() if token else None  # a line end would make the header invalid
+        asked_at = time.monotonic()
+        return header
 
     server = configuration.host.rstrip("/")
     return Credentials(

@@ -24,6 +24,9 @@ class Fenced:
     async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = "") -> Listing:
         return await self._cluster.list(resource, namespace, label_selector=label_selector, field_selector=field_selector)
 
+    def pages(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> AsyncIterator[Listing]:
+        return self._cluster.pages(resource, namespace, label_selector=label_selector)
+
     def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
     ) -> AsyncIterator[WatchEvent]:

@@ -71,9 +71,13 @@ class KubeCluster:
     async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = "") -> Listing:
         query = {"labelSelector": label_selector, "fieldSelector": field_selector}
         try:
-            return await self._pages(resource, namespace, {**query, "limit": PAGE_SIZE})
+            pages = [page async for page in self._pages(resource, namespace, {**query, "limit": PAGE_SIZE})]
         except Expired:  # between two pages; a single page cannot
-            return await self._pages(resource, namespace, query)
+            pages = [page async for page in self._pages(resource, namespace, query)]
+        return Listing([body for page in pages for body in page.items], pages[-1].resource_version)
+
+    def pages(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> AsyncIterator[Listing]:
+        return self._pages(resource, namespace, {"labelSelector": label_selector, "limit": PAGE_SIZE})
 
     async def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
@@ -170,23 +174,22 @@ class KubeCluster:
             return AlreadyExists(key)
         raise answer.error(resource)
 
-    async def _pages(self, resource: Resource, namespace: str | None, query: Mapping[str, Any]) -> Listing:
+    async def _pages(self, resource: Resource, namespace: str | None, query: Mapping[str, Any]) -> AsyncIterator[Listing]:
         path = _collection(resource, namespace)
-        items: list[Body] = []
         rest = ""
         while True:
             page = {**query, "continue": rest}
             answer = await self._connection.call("list", resource, path, timeout_s=READ_TIMEOUT_S, query=page)
             if not answer.ok:
                 raise answer.error(resource)
-            items += answer.body["items"] or ()
             rest = answer.body["metadata"].get("continue", "")
+            items: list[Body] = answer.body["items"] or []
+            for item in items:  # lists of built-in resources leave both out
+                item.setdefault("apiVersion", resource.api_version)
+                item.setdefault("kind", resource.kind)
+            yield Listing(items, answer.body["metadata"]["resourceVersion"])
             if not rest:
-                break
-        for item in items:  # lists of built-in resources leave both out
-            item.setdefault("apiVersion", resource.api_version)
-            item.setdefault("kind", resource.kind)
-        return Listing(items, answer.body["metadata"]["resourceVersion"])
+                return
 
 
 def _collection(resource: Resource, namespace: str | None) -> str:

@@ -87,6 +87,9 @@ class MemoryCluster:
         await self._travel()
         return listing
 
+    async def pages(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> AsyncGenerator[Listing, None]:
+        yield await self.list(resource, namespace, label_selector=label_selector)
+
     async def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
     ) -> AsyncGenerator[WatchEvent, None]:

@@ -86,7 +86,7 @@ class Conflict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All objects at one moment. `resource_version` is where a watch continues."""
+    """All objects at one moment, or a part of them. `resource_version` is where a watch continues."""
 
     items: list[Body]
     resource_version: str
@@ -108,6 +108,9 @@ class Cluster(Protocol):
 
     async def list(self, resource: Resource, namespace: str | None, *, label_selector: str = "", field_selector: str = "") -> Listing:
         """All objects of a namespace, or of all namespaces (None), newest state (never a stale cache)."""
+
+    def pages(self, resource: Resource, namespace: str | None, *, label_selector: str = "") -> AsyncIterator[Listing]:
+        """The same list in parts, at least one, all of one moment. Raises Expired when the rest is no longer to be had."""
 
     def watch(
         self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""

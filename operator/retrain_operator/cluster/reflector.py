@@ -7,7 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 
 from retrain_operator.api.names import Key
-from retrain_operator.cluster.comparison import Change, ChangeType, Seen, deletion, key_of, missed_changes, seen_of
+from retrain_operator.cluster.comparison import Change, ChangeType, Seen, deletion, key_of, missed_changes, seen_of, without_content
 from retrain_operator.cluster.outage import Outage
 from retrain_operator.cluster.protocol import Body, Cluster, ClusterError, Expired, Listing, Resource, WatchEvent
 
@@ -53,7 +53,7 @@ class Reflector:
         self._known: dict[Key, Seen] = {}
         self._watched = ""  # the version that the watch goes on from; empty: list first
         self._listed_at = 0  # events up to this version are in the last list
-        self._resync = asyncio.Lock()
+        self._listing = asyncio.Lock()  # what is known stays as it is between the pages of a list, but for the watch
         self._deleted_meanwhile: set[str] | None = None
 
     async def follow(self) -> None:
@@ -87,7 +87,7 @@ class Reflector:
 
     async def resync(self) -> None:
         """Lists while the watch goes on, and reports what it missed. Raises ClusterError."""
-        async with self._resync:
+        async with self._listing:
             deleted_meanwhile: set[str] = set()
             self._deleted_meanwhile = deleted_meanwhile
             try:
@@ -98,15 +98,28 @@ class Reflector:
             self._report(missed_changes(self._known, listing, deleted_meanwhile=deleted_meanwhile))
 
     async def _list(self) -> None:
-        listing = await self._ask()
-        self._watched = listing.resource_version
-        self._listed_at = int(listing.resource_version)
-        self._report(missed_changes(self._known, listing))
+        async with self._listing:
+            listing = await self._ask()
+            self._watched = listing.resource_version
+            self._listed_at = int(listing.resource_version)
+            self._report(missed_changes(self._known, listing))
 
     async def _ask(self) -> Listing:
-        listing = await self._cluster.list(self._resource, self._namespace, label_selector=self._label_selector)
+        """The list, of which only what is not known has its content: a long list is never in memory as a whole.
+
+        Before the first list is there nothing is decided, so it is reported page by page. Any later one counts as a whole: a schedule on
+        its last page may be suspended by now.
+        """
+        items: list[Body] = []
+        version = ""
+        async for page in self._cluster.pages(self._resource, self._namespace, label_selector=self._label_selector):
+            version = page.resource_version
+            if self.heard_at == -math.inf:
+                for change in missed_changes({key: self._known[key] for key in map(key_of, page.items) if key in self._known}, page):
+                    self._tell(change)
+            items += [body if self._known.get(key_of(body)) != seen_of(body) else without_content(body) for body in page.items]
         self.heard_at = self._monotonic()
-        return listing
+        return Listing(items, version)
 
     def _report(self, changes: list[Change]) -> None:
         for change in changes:

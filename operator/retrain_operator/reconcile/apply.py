@@ -106,7 +106,9 @@ class Applier:
         else:
             taken = await self._cluster.create(LEASES, key.namespace, body)
         if taken is None or isinstance(taken, Conflict | AlreadyExists):
+            self._cache.leases.must_read(key)
             raise Stale(f"guard {key} was taken by somebody else")
+        self._cache.leases.wrote(key, taken)
 
     async def _write_status(self, resource: Resource, metadata: ObjectMeta, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         patch = merge_patch(old, new)

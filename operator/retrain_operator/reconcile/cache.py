@@ -11,6 +11,7 @@ from retrain_operator.api.names import Key
 from retrain_operator.cluster.informer import Seen
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Resource
 from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.leases import WrittenLeases
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.observed import ChildRun, JobState
 
@@ -59,6 +60,7 @@ class Cache:
         self.schedules: dict[Key, ScheduleEntry] = {}
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
+        self.leases = WrittenLeases()
         self.heard_at: dict[Resource, float] = {}
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
@@ -169,12 +171,18 @@ class Cache:
         old = self.schedules.get(key)
         if old is not None and old.version > version:
             return []
+        if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
+            self.schedules[key] = replace(old, seen_at=self._monotonic())
+            return []
         self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), edge.slim(body))
-        return [] if old is not None and old.version == version else [Item(Kind.SCHEDULE, key)]
+        return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old = self.runs.get(key)
         if old is not None and old.version > version:
+            return []
+        if old is not None and (old.uid, old.version) == (uid, version) and not (old.child.is_finished and key in self.jobs):
+            self.runs[key] = replace(old, seen_at=self._monotonic())
             return []
         child = edge.child_run(body)
         items: list[Item] = []

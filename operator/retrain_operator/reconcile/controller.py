@@ -184,6 +184,7 @@ class Controller:
                 await self._look_at(item)
             finally:
                 self.queue.done(item)
+            await asyncio.sleep(0)  # looking may need no I/O: ten thousand in a row would keep the elector from renewing for seconds
 
     async def _look_at(self, item: Item) -> None:
         """Reconcile, and say what comes of an error."""

@@ -1,10 +1,13 @@
 """Reads whether the guard of a run that is about to start is free. Only fresh reads count where it is not plain from finished runs.
 
-Cheap where nothing is unusual: one read of the Lease. Everything else is asked when the Lease is held, when it is missing although a Job
-of the guard is known, which somebody's deletion of the Lease explains, and for retries, because a person may have copied one.
+Cheap where nothing is unusual: one read of the Lease; none where this process wrote it last, or where a schedule's first run finds none
+most likely. It is taken by compare-and-swap, which tells when that was wrong, and then it is read. Everything else is asked when the
+Lease is held, when it is missing although a Job of the guard is known, which somebody's deletion of the Lease explains, and for retries,
+because a person may have copied one.
 """
 
 from dataclasses import replace
+from typing import TypeGuard
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
@@ -13,7 +16,7 @@ from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, Cluster
 from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.manifests.guard import guard_label, lease_name
 from retrain_operator.reconcile import edge
-from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.cache import Cache, RunEntry
 from retrain_operator.rules.observed import GuardObserved, GuardState
 
 
@@ -23,7 +26,10 @@ async def observe_guard(
     """State of the guard's Lease as seen by the run `metadata`. `is_new`: it is as it was made. Raises ClusterError."""
     label = guard_label(guard_key)
     is_asked = spec.root is not None or cache.has_other_job(metadata, label)
-    lease = await cluster.get(LEASES, Key(metadata.namespace, lease_name(guard_key)))
+    key = Key(metadata.namespace, lease_name(guard_key))
+    if not is_asked and (unread := _unread(cache, metadata, spec, key, is_new=is_new)) is not None:
+        return unread
+    lease = await cluster.get(LEASES, key)
     if lease is None:
         # A Lease that is missing may have gone with a person's run that had it; a schedule's stays.
         free = GuardObserved(GuardState.FREE, contested=not (is_new and belongs_to_schedule(metadata.owner_references)))
@@ -37,12 +43,32 @@ async def observe_guard(
         name = cache.name_of(uid or "") or name  # the annotation is for people, who may edit it
         known = cache.runs.get(Key(metadata.namespace, name or ""))
     free = GuardObserved(GuardState.FREE, name, meta["resourceVersion"], meta["uid"], contested=True)
-    if known is not None and known.uid == uid and known.child.is_finished and not known.child.has_next and not is_asked:
-        # Finished is final, however old the news. Before this run was made, nobody can have found the guard held for it.
+    if _is_over(known, uid) and not is_asked:
+        # Before this run was made, nobody can have found the guard held for it.
         return replace(free, contested=not (is_new and known.version < int(metadata.resource_version)))
     if name and await _is_unfinished(cluster, Key(metadata.namespace, name), uid):
         return GuardObserved(GuardState.HELD, name)
     return await _other_job(cluster, metadata, label) or free
+
+
+def _unread(cache: Cache, metadata: ObjectMeta, spec: RetrainJobSpec, lease: Key, *, is_new: bool) -> GuardObserved | None:
+    """FREE as far as is known without reading the Lease; None when it has to be read."""
+    written = cache.leases.get(lease)
+    if written is not None:
+        known = cache.runs.get(Key(metadata.namespace, written.holder))
+        if not _is_over(known, written.holder_uid):
+            return None
+        contested = not (is_new and known.version < int(metadata.resource_version))
+        return GuardObserved(GuardState.FREE, written.holder, written.version, written.uid, contested=contested)
+    if lease in cache.leases or not (is_new and spec.schedule and belongs_to_schedule(metadata.owner_references)):
+        return None
+    is_first = len(cache.runs_of(Key(metadata.namespace, spec.schedule))) == 1
+    return GuardObserved(GuardState.FREE) if is_first else None
+
+
+def _is_over(holder: RunEntry | None, uid: str | None) -> TypeGuard[RunEntry]:
+    """Whether the guard's holder, known to be this one, has finished for good. Finished is final, however old the news."""
+    return holder is not None and holder.uid == uid and holder.child.is_finished and not holder.child.has_next
 
 
 async def _is_unfinished(cluster: Cluster, holder: Key, uid: str | None) -> bool:
