@@ -61,6 +61,11 @@ _ALONE = "podTemplate stands alone: move image, env, resources and the other fie
 _QUANTITY = "write quantities as Kubernetes takes them, e.g. cpu: 500m and memory: 4Gi"
 
 REFUSED_BY_RULE = [
+    pytest.param(
+        run(data={"uri": "s3://lake/x", "maxAgeSeconds": 3600}),
+        ["spec.data", "set data.check: Skip beside data.maxAgeSeconds"],
+        id="maxAgeSeconds without the check",
+    ),
     pytest.param(schedule(schedule="0 2 * *"), _FIVE_FIELDS, id="four cron fields"),
     pytest.param(schedule(schedule="0 0 2 * * 0"), [*_FIVE_FIELDS, "seconds are not supported"], id="six cron fields: seconds"),
     pytest.param(schedule(schedule=""), _FIVE_FIELDS, id="empty schedule"),
@@ -185,6 +190,18 @@ REFUSED_BY_SCHEMA = [
         run(data={"uri": "s3://lake/x", "check": "Maybe"}), "spec.data.check", 'supported values: "Always", "Skip"', id="data check Maybe"
     ),
     pytest.param(
+        run(data={"uri": "s3://lake/x", "select": "Oldest"}),
+        "spec.data.select",
+        'supported values: "Newest", "All"',
+        id="data select Oldest",
+    ),
+    pytest.param(
+        run(data={"uri": "s3://lake/x", "check": "Skip", "maxAgeSeconds": 0}),
+        "spec.data.maxAgeSeconds",
+        "greater than or equal to 1",
+        id="data maxAgeSeconds 0",
+    ),
+    pytest.param(
         run(data={"uri": "s3://lake/x", "format": "xlsx"}), "spec.data.format", 'supported values: "csv", "parquet"', id="data format xlsx"
     ),
     pytest.param(
@@ -226,7 +243,7 @@ _FULL_TEMPLATE = template(
         "priorityClassName": "batch",
     },
     config={"task": "tabular", "params": {"max_iter": 200, "layers": [1, {"deep": [0.5]}]}},
-    data={"uri": "s3://lake/churn/*.parquet", "format": "parquet", "check": "Skip"},
+    data={"uri": "s3://lake/churn/*.parquet", "format": "parquet", "check": "Skip", "maxAgeSeconds": 604_800, "select": "All"},
     output={"uri": "s3://models/churn"},
     activeDeadlineSeconds=1,
 )
@@ -269,7 +286,7 @@ ACCEPTED = [
             scheduledTime="2026-01-04T02:00:00Z",
             window="w" * 63,
             suspend=True,
-            previous={"run": "churn-29458680", "dataVersion": "a", "configHash": "b"},
+            previous={"run": "churn-29458680", "dataVersion": "a", "configHash": "b", "completionTime": "2026-01-01T02:03:04Z"},
             **_FULL_TEMPLATE,
         ),
         id="run: everything",

@@ -53,7 +53,7 @@ def test_exit_codes_are_those_of_the_contract() -> None:
 def test_environment_is_that_of_the_contract() -> None:
     spec = run_spec(
         config={},
-        data={"uri": "u", "format": "csv"},
+        data={"uri": "u", "format": "csv", "select": "All"},
         output={"uri": "o"},
         activeDeadlineSeconds=60,
         window="w",

@@ -28,7 +28,7 @@ FULL = {
         "tolerations": [{"key": "gpu"}], "affinity": {"nodeAffinity": {}}, "priorityClassName": "low",
     },
     "config": CONFIG,
-    "data": {"uri": "s3://lake/churn", "format": "parquet", "check": "Skip"},
+    "data": {"uri": "s3://lake/churn", "format": "parquet", "check": "Skip", "select": "All"},
     "output": {"uri": "s3://models/churn"},
     "activeDeadlineSeconds": 3600,
     "window": "2025-26",
@@ -344,7 +344,8 @@ def test_pod_is_restricted_and_never_restarted() -> None:
         pytest.param({}, {"RETRAIN_MODE": "Execute", "RETRAIN_CONFIG": None, "RETRAIN_DATA_URI": None}, id="what is not given is absent"),
         pytest.param({"mode": "Simulate"}, {"RETRAIN_MODE": "Simulate"}, id="simulation"),
         pytest.param({"config": {}}, {"RETRAIN_CONFIG": "/etc/retrain/config.json"}, id="an empty configuration is one"),
-        pytest.param({"data": {"uri": "u"}}, {"RETRAIN_DATA_CHECK": "Always", "RETRAIN_DATA_FORMAT": None}, id="data check by default"),
+        pytest.param({"data": {"uri": "u"}}, {"RETRAIN_DATA_CHECK": "Always", "RETRAIN_DATA_SELECT": None}, id="data check by default"),
+        pytest.param({"data": {"uri": "u", "select": "Newest"}}, {"RETRAIN_DATA_SELECT": "Newest"}, id="which of the files"),
         pytest.param(
             {"previous": {"run": "r", "dataVersion": "d"}},
             {"RETRAIN_PREVIOUS_DATA_VERSION": "d", "RETRAIN_PREVIOUS_CONFIG_HASH": None},

@@ -27,6 +27,7 @@ ENVIRONMENT = frozenset(
         "RETRAIN_RETUNE",
         "RETRAIN_DATA_URI",
         "RETRAIN_DATA_FORMAT",
+        "RETRAIN_DATA_SELECT",
         "RETRAIN_DATA_CHECK",
         "RETRAIN_PREVIOUS_DATA_VERSION",
         "RETRAIN_PREVIOUS_CONFIG_HASH",
@@ -142,7 +143,14 @@ class DataCheck(StrEnum):
     SKIP = "Skip"
 
 
-Choice = TypeVar("Choice", Mode, DataCheck)
+class DataSelect(StrEnum):
+    """Which of the files that a folder or a pattern names: the one modified last, or all."""
+
+    NEWEST = "Newest"
+    ALL = "All"
+
+
+Choice = TypeVar("Choice", Mode, DataCheck, DataSelect)
 
 
 @dataclass(frozen=True)
@@ -155,6 +163,7 @@ class Environment:
     mode: Mode
     data_uri: str
     data_format: str
+    data_select: DataSelect | None
     data_check: DataCheck
     window: str
     previous_data_version: str | None
@@ -203,6 +212,7 @@ def parse_environment(env: Mapping[str, str]) -> Environment:
         mode=mode,
         data_uri=data_uri,
         data_format=given("RETRAIN_DATA_FORMAT") or "",
+        data_select=_choice(DataSelect, "RETRAIN_DATA_SELECT", select) if (select := given("RETRAIN_DATA_SELECT")) else None,
         data_check=_choice(DataCheck, "RETRAIN_DATA_CHECK", given("RETRAIN_DATA_CHECK") or DataCheck.ALWAYS),
         window=given("RETRAIN_WINDOW") or "",
         previous_data_version=given("RETRAIN_PREVIOUS_DATA_VERSION"),

@@ -18,16 +18,14 @@ import hashlib
 import importlib.util
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
-from urllib.parse import urlsplit
 
-from retrain_trainer.contract import Failure, Reason
-from retrain_trainer.location import HTTP, Location, locate, reaching
+from retrain_trainer.contract import DataSelect, Failure, Reason
+from retrain_trainer.datafiles import ENDINGS, find, format_by_ending, relative
+from retrain_trainer.location import Location, locate, reaching
 
-ENDINGS = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet", ".pq")}
 BUILT_IN = {
     "breast_cancer": ("breast_cancer.csv",),
     "diabetes": ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
@@ -71,17 +69,20 @@ class DataSet:
                 raise Failure(Reason.DATA_CHANGED, f"{file.path} was changed while it was being read; try again")
 
 
-def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str]) -> DataSet:
-    """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed. Raises Failure (exit 2, 3, 7, 8)."""
+def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str], select: DataSelect | None = None) -> DataSet:
+    """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed.
+
+    `select` None is the newest file of a pattern and every file of a folder. Raises Failure (exit 2, 3, 7, 8).
+    """
     if data_format and data_format not in ENDINGS:
         raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
     if uri.startswith(BUILT_IN_PREFIX):
         return _built_in(uri, data_format, window)
     location = locate(uri)
     with reaching(location.shown, location.is_local):
-        root, paths = _find(location, data_format)
-        data_format = data_format or _format_by_ending(paths, location.shown)
-        files = [_fetch(location, path, _relative(path, root), scratch) for path in paths]
+        root, paths = find(location, data_format, select)
+        data_format = data_format or format_by_ending(paths, location.shown)
+        files = [_fetch(location, path, relative(path, root), scratch) for path in paths]
         schema = _header(files[0]) if data_format == "csv" else data_format
     return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window))
 
@@ -116,54 +117,6 @@ def _built_in(uri: str, data_format: str, window: str) -> DataSet:
     with reaching(uri, is_local=True):
         files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
     return DataSet(uri, "sklearn", files, version_of(files, name, window), name)
-
-
-def _find(location: Location, data_format: str) -> tuple[str, list[str]]:
-    """The root that paths are relative to, and the files in the order of their paths. Raises FileNotFoundError when there are none."""
-    path = location.path
-    if location.protocol in HTTP:  # a web server has no listing: one file
-        return "", [path]
-    kind = _kind(location)
-    if kind == "file":
-        return os.path.dirname(path), [path]
-    if kind == "directory":
-        root, found = path.rstrip("/"), location.fs.find(path)
-        wanted = ENDINGS[data_format] if data_format else tuple(ending for endings in ENDINGS.values() for ending in endings)
-        found = [item for item in found if item.endswith(wanted)]
-    else:
-        root = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
-        found = [item for item, info in location.fs.glob(path, detail=True).items() if info["type"] == "file"]
-    visible = sorted(item for item in found if not _is_hidden(_relative(item, root)))
-    if not visible:
-        raise FileNotFoundError("no data file")
-    return root, visible
-
-
-def _kind(location: Location) -> str | None:
-    """file, directory, or None when nothing has exactly this name: then it may be a pattern."""
-    try:
-        kind: str = location.fs.info(location.path)["type"]
-    except FileNotFoundError:
-        return None
-    return kind
-
-
-def _relative(path: str, root: str) -> str:
-    return path.removeprefix(root).lstrip("/") if root else os.path.basename(urlsplit(path).path)
-
-
-def _is_hidden(relative: str) -> bool:
-    """_SUCCESS, _temporary/…, .crc: what Spark, Hive and editors leave beside data."""
-    return any(part.startswith(("_", ".")) for part in relative.split("/"))
-
-
-def _format_by_ending(paths: Iterable[str], shown: str) -> str:
-    names = [urlsplit(path).path for path in paths]
-    formats = {next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), "") for name in names}
-    if len(formats) != 1 or formats == {""}:
-        known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
-        raise Failure(Reason.BAD_CONFIGURATION, f"{shown}: not all files end in one of {known}: set data.format, or a pattern")
-    return formats.pop()
 
 
 def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:

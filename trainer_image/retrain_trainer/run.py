@@ -62,7 +62,9 @@ class Run:
         config, raw, digest = read_config(environment.config_path)
         result.config = ConfigSection(digest, config.task, config.estimator, config.params, config.seed)
         with self._phase("version"):
-            data_set = read_data_set(environment.data_uri, environment.data_format, environment.window, self._make_scratch)
+            data_set = read_data_set(
+                environment.data_uri, environment.data_format, environment.window, self._make_scratch, environment.data_select
+            )
             result.data.version, result.data.bytes = data_set.version, data_set.bytes
         log.info("data version %s, %d files, %d bytes", data_set.version, len(data_set.files), data_set.bytes)
         is_unchanged = self._is_unchanged(data_set.version, digest)

@@ -116,6 +116,7 @@ class Previous(SpecModel):
     run: str = Field(max_length=253, description="Name of the RetrainJob.")
     data_version: str | None = Field(None, max_length=256, description="Version of its data.")
     config_hash: str | None = Field(None, max_length=256, description="Hash of its configuration.")
+    completion_time: Time | None = Field(None, description="When it finished: data.maxAgeSeconds counts from here.")
 
 
 class Root(SpecModel):

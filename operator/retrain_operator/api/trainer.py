@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import Opaque, Rule, SpecModel, list_map
 from retrain_operator.api.names import TRAINER_CONTAINER
@@ -172,8 +172,23 @@ class DataCheck(StrEnum):
     SKIP = "Skip"
 
 
+class DataSelect(StrEnum):
+    """Which of several files a run trains on."""
+
+    NEWEST = "Newest"
+    ALL = "All"
+
+
 class Data(SpecModel):
     """What a run trains on."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.maxAgeSeconds) || self.check == 'Skip'",
+            "set data.check: Skip beside data.maxAgeSeconds: without the check every run trains, however young the last model is",
+            lambda data: data.max_age_seconds is None or data.check is DataCheck.SKIP,
+        ),
+    )
 
     uri: str = Field(
         min_length=1,
@@ -185,6 +200,17 @@ class Data(SpecModel):
     check: DataCheck = Field(
         DataCheck.ALWAYS,
         description="Skip: end as Skipped, reason DataUnchanged, when data and configuration are those of the last trained run.",
+    )
+    max_age_seconds: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="With check: Skip. Train although nothing changed when the last trained run finished longer ago than this.",
+    )
+    select: DataSelect | None = Field(
+        None,
+        description="Newest: the file that was modified last. All: every file. When absent, a pattern means its newest file and a folder "
+        "all its files.",
     )
 
 

@@ -151,6 +151,7 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
         "RETRAIN_WINDOW": spec.window,
         "RETRAIN_DATA_URI": data.uri if data else None,
         "RETRAIN_DATA_FORMAT": data.format if data else None,
+        "RETRAIN_DATA_SELECT": data.select.value if data and data.select else None,
         "RETRAIN_DATA_CHECK": data.check.value if data else None,
         "RETRAIN_PREVIOUS_DATA_VERSION": previous.data_version if previous else None,
         "RETRAIN_PREVIOUS_CONFIG_HASH": previous.config_hash if previous else None,
