@@ -21,11 +21,18 @@ def test_weighted_metrics_of_a_classifier_are_those_of_scikit_learn(classes: int
     probability, predicted = model.predict_proba(FEATURES), model.predict(FEATURES)
     found = metrics.of_classifier(model, FEATURES, target, np.arange(classes))
     ranks = probability[:, 1] if classes == 2 else probability
-    auc = scores.roc_auc_score(target, ranks, multi_class="ovr", sample_weight=WEIGHTS)
-    f1 = scores.f1_score(target, predicted, average="binary" if classes == 2 else "macro", sample_weight=WEIGHTS)
-    assert weighted(found["roc_auc"]) == pytest.approx(auc)
-    assert weighted(found["f1"]) == pytest.approx(f1)
-    for name in ("accuracy", "log_loss"):
+    average = "binary" if classes == 2 else "macro"
+    expected = {
+        "roc_auc": scores.roc_auc_score(target, ranks, multi_class="ovr", sample_weight=WEIGHTS),
+        "average_precision": scores.average_precision_score(target, ranks, sample_weight=WEIGHTS),
+        "balanced_accuracy": scores.balanced_accuracy_score(target, predicted, sample_weight=WEIGHTS),
+        "f1": scores.f1_score(target, predicted, average=average, sample_weight=WEIGHTS),
+        "precision": scores.precision_score(target, predicted, average=average, sample_weight=WEIGHTS),
+        "recall": scores.recall_score(target, predicted, average=average, sample_weight=WEIGHTS),
+    }
+    assert {name: weighted(found[name]) for name in expected} == pytest.approx(expected)
+    assert found["brier"].value == pytest.approx(scores.brier_score_loss(target, ranks))
+    for name in ("accuracy", "log_loss", "brier"):
         assert mean(found[name]) == pytest.approx(found[name].value)
 
 
@@ -35,7 +42,14 @@ def test_weighted_metrics_of_a_regressor_are_those_of_scikit_learn() -> None:
     predicted = model.predict(FEATURES)
     assert weighted(found["r2"]) == pytest.approx(scores.r2_score(NOISY, predicted, sample_weight=WEIGHTS))
     assert weighted(found["rmse"]) == pytest.approx(scores.mean_squared_error(NOISY, predicted, sample_weight=WEIGHTS) ** 0.5)
-    assert mean(found["mae"]) == pytest.approx(found["mae"].value)
+    assert found["mape"].value == pytest.approx(scores.mean_absolute_percentage_error(NOISY, predicted))
+    for name in ("mae", "mape"):
+        assert mean(found[name]) == pytest.approx(found[name].value)
+
+
+def test_mape_is_not_defined_where_a_target_is_zero() -> None:
+    target = np.where(NOISY > 0, NOISY, 0)
+    assert np.isnan(metrics.of_regressor(Ridge().fit(FEATURES, target), FEATURES, target)["mape"].value)
 
 
 def test_a_mean_has_the_textbook_error_and_a_bootstrap_comes_close() -> None:

@@ -111,7 +111,7 @@ def test_csv_parquet_and_parts_give_the_same_model(trainer: Trainer) -> None:
     write_csv(trainer.folder / "parts" / "year=2025" / "0.csv", rows[:120])
     write_csv(trainer.folder / "parts" / "year=2026" / "0.csv", rows[120:])
     runs = [
-        trainer.run(CHURN, DATA_URI=uri, RUN_ID=f"run-{i}")
+        trainer.run(CHURN, DATA_URI=uri, DATA_SELECT="All", RUN_ID=f"run-{i}")
         for i, uri in enumerate([str(whole), parquet.as_uri(), str(trainer.folder / "parts"), f"{trainer.folder}/parts/*/*.csv"])
     ]
     assert [run.code for run in runs] == [0, 0, 0, 0], runs[1].stderr

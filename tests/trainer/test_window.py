@@ -8,8 +8,6 @@ import pytest
 
 from retrain_trainer.contract import Exit, Failure
 from retrain_trainer.window import keep_window
-from tests.trainer.harness import TREE, Trainer
-from tests.trainer.tables import HEADER, customers, write_csv
 
 TEXT = ["2024-06-30", "2024-07-01", "2025-06-30T23:59:59", "2025-07-01T00:00:00Z", None]
 DATES = [date(2024, 6, 30), date(2024, 7, 1), date(2025, 6, 30), date(2025, 7, 1), None]

@@ -32,6 +32,8 @@ class TabularConfig(StrictModel):
     params: dict[str, Any] = Field(default_factory=dict)
     target: str | None = Field(None, min_length=1, max_length=200)
     drop: list[str] = Field(default_factory=list)
+    window_column: str | None = Field(None, min_length=1, max_length=200, alias="windowColumn")
+    class_weight: Literal["balanced"] | None = Field(None, alias="classWeight")
     holdout: Holdout = Holdout()
     seed: int = Field(0, ge=0, le=2**32 - 1)
 

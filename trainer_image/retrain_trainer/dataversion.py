@@ -56,6 +56,7 @@ class DataSet:
     format: str
     files: tuple[DataFile, ...]
     version: str
+    window: str
     name: str = ""
 
     @property
@@ -84,7 +85,7 @@ def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[],
         data_format = data_format or format_by_ending(paths, location.shown)
         files = [_fetch(location, path, relative(path, root), scratch) for path in paths]
         schema = _header(files[0]) if data_format == "csv" else data_format
-    return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window))
+    return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window), window)
 
 
 def version_of(files: Sequence[DataFile], schema: str, window: str) -> str:
@@ -116,7 +117,7 @@ def _built_in(uri: str, data_format: str, window: str) -> DataSet:
     folder = os.path.join(package.submodule_search_locations[0], "datasets", "data")
     with reaching(uri, is_local=True):
         files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
-    return DataSet(uri, "sklearn", files, version_of(files, name, window), name)
+    return DataSet(uri, "sklearn", files, version_of(files, name, window), window, name)
 
 
 def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:

@@ -1,7 +1,7 @@
 """Task `tabular`: a table becomes features and target, is split, and a scikit-learn model is fitted and scored.
 
-Numeric columns go in as they are; missing values are imputed with the median where the estimator does not take them.
-Text columns are one-hot encoded, the rare categories together. All of it is part of the model that is written.
+Columns become features as columns.py says. Missing numbers are imputed with the median where the estimator does not
+take them, text is one-hot encoded, the rare categories together. Both are part of the model that is written.
 """
 
 import hashlib
@@ -21,7 +21,8 @@ from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 from sklearn.utils import get_tags  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
 
-from retrain_trainer import artifact, estimator, metrics, paired
+from retrain_trainer import artifact, balance, estimator, metrics, paired
+from retrain_trainer.columns import Columns
 from retrain_trainer.config import TabularConfig
 from retrain_trainer.contract import Failure, Reason
 from retrain_trainer.task import Evaluation, Incomparable, Params, Report
@@ -35,12 +36,12 @@ REFUSALS = (ValueError, TypeError, LookupError)  # how estimators say no; Lookup
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target of the same rows. `text` names the features that are not numbers."""
+    """Features and target of the same rows. `columns` are what the features were made of."""
 
+    columns: Columns
     features: pd.DataFrame
     target: Any
     target_name: str
-    text: tuple[str, ...]
 
 
 def target_of(config: TabularConfig, data_format: str) -> str:
@@ -61,13 +62,13 @@ def examine(frame: pd.DataFrame, config: TabularConfig, target: str, kind: Any) 
         raise Failure(Reason.TOO_LITTLE_DATA, f"{len(frame)} rows: at least {MIN_ROWS} are needed")
     if gaps := int(frame[target].isna().sum()):
         raise Failure(Reason.TRAINING_REFUSED, f"{gaps} of {len(frame)} rows have no {target!r}: leave them out of the data")
-    features = frame.drop(columns=[target, *(name for name in config.drop if name != target)])
-    if features.empty:
+    # The window's column says which rows there are, and not what they are like.
+    left = frame.drop(columns=list({target, *config.drop, *([config.window_column] if config.window_column else [])}))
+    if left.empty:
         raise Failure(Reason.BAD_CONFIGURATION, "no column is left to learn from")
-    text = tuple(name for name in features.columns if not types.is_numeric_dtype(features[name]))
-    features = features.assign(**{name: _plain(features[name], name, name in text) for name in features.columns})
+    taken = Columns.learn(left)
     labels = _labels(frame[target], target) if is_classifier(kind) else _numbers(frame[target], target)
-    return Table(features, labels, target, text)
+    return Table(taken, taken.features(left), labels, target)
 
 
 class TabularTask:
@@ -100,8 +101,9 @@ class TabularTask:
         """With the preprocessing that the table needs."""
         kind = self._estimator(params)
         model = _with_preprocessing(self._table, kind)
+        target = self._table.target[self._train]
         try:
-            return model.fit(self._table.features.iloc[self._train], self._table.target[self._train])
+            return model.fit(self._table.features.iloc[self._train], target, **self._row_weights(model, kind, target))
         except REFUSALS as error:
             raise Failure(Reason.TRAINING_REFUSED, f"{type(kind).__name__} refuses this data: {error}") from error
 
@@ -127,7 +129,7 @@ class TabularTask:
         return content, {"format": artifact.FORMAT, "trustedTypes": trusted}
 
     def describe(self, model: Any) -> dict[str, Any]:
-        columns = {name: str(dtype) for name, dtype in self._table.features.dtypes.items()}
+        columns = dict(self._table.columns.kinds)
         classes = model.classes_.tolist() if hasattr(model, "classes_") else None
         return {"table": {"target": self._table.target_name, "columns": columns, "classes": classes}}
 
@@ -142,7 +144,13 @@ class TabularTask:
         return model
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
-        return estimator.build(self._config.estimator, params, self._config.seed)
+        return balance.weigh_classes(estimator.build(self._config.estimator, params, self._config.seed), self._config.class_weight)
+
+    def _row_weights(self, model: Any, kind: Any, target: Any) -> dict[str, Any]:
+        """What fit() takes beside the data, where the estimator itself cannot weigh the classes."""
+        weights = balance.row_weights(kind, self._config.class_weight, target)
+        name = "model__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
+        return {} if weights is None else {name: weights}
 
 
 def _split(target: Any, rows: Any, config: TabularConfig, is_stratified: bool) -> Any:
@@ -159,26 +167,17 @@ def _split(target: Any, rows: Any, config: TabularConfig, is_stratified: bool) -
 
 
 def _with_preprocessing(table: Table, kind: Any) -> Any:
-    numeric = [name for name in table.features.columns if name not in table.text]
-    impute = bool(table.features[numeric].isna().to_numpy().any()) and not get_tags(kind).input_tags.allow_nan
-    if not table.text and not impute:
+    """With an imputer also where the training data has no gaps: what is predicted later may have some."""
+    text = table.columns.text
+    impute = not get_tags(kind).input_tags.allow_nan
+    if not text and not impute:
         return kind
+    numeric = [name for name in table.features.columns if name not in text]
     steps = [("numeric", SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough", numeric)]
-    if table.text:
+    if text:
         encoder = OneHotEncoder(max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False)
-        steps.append(("text", encoder, list(table.text)))
+        steps.append(("text", encoder, text))
     return Pipeline([("columns", ColumnTransformer(steps)), ("model", kind)])
-
-
-def _plain(column: pd.Series, name: str, is_text: bool) -> pd.Series:
-    """Numbers as NumPy's own types, text as str with NaN for what is missing."""
-    if not is_text:
-        if types.is_complex_dtype(column):
-            raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is complex: leave it out with config.drop")
-        return pd.Series(column.to_numpy("float64", na_value=np.nan), column.index) if types.is_extension_array_dtype(column) else column
-    if not (types.is_object_dtype(column) or types.is_string_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype)):
-        raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is {column.dtype}: make numbers of it, or leave it out with config.drop")
-    return column.astype(object).map(str, na_action="ignore").where(column.notna(), np.nan)
 
 
 def _labels(column: pd.Series, name: str) -> Any:

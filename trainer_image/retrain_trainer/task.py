@@ -86,7 +86,8 @@ class Incomparable(Exception):
 
 def open_task(config: TabularConfig, data_set: DataSet) -> Task:
     """Loads the data and splits it. The first to import pandas and scikit-learn. Raises Failure (exit 2, 3 or 4)."""
-    from retrain_trainer import data, tabular
+    from retrain_trainer import data, tabular, window
 
     target = tabular.target_of(config, data_set.format)
-    return tabular.TabularTask.open(config, data.load(data_set), target, data_set.version)
+    frame = window.keep_window(data.load(data_set), config.window_column, data_set.window)
+    return tabular.TabularTask.open(config, frame, target, data_set.version)
