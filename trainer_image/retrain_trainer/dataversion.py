@@ -7,7 +7,8 @@
 Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
 file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
 header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
-the schema is the word "parquet". For a data set of scikit-learn it is the data set's name.
+the schema is the word "parquet". For a data set of scikit-learn it is the data set's name; synthetic data has no files,
+and its schema is what it was asked to be.
 
 Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
 that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
@@ -22,6 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
+from retrain_trainer import synthetic
 from retrain_trainer.contract import DataSelect, Failure, Reason
 from retrain_trainer.datafiles import ENDINGS, find, format_by_ending, relative
 from retrain_trainer.location import Location, locate, reaching
@@ -50,7 +52,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a run trains on. `format` is csv, parquet or sklearn; `name` the data set's when it is scikit-learn's own."""
+    """What a run trains on. `format` is csv, parquet, sklearn or synthetic; `name` the data set's when it is scikit-learn's own."""
 
     uri: str
     format: str
@@ -77,6 +79,8 @@ def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[],
     """
     if data_format and data_format not in ENDINGS:
         raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
+    if uri.startswith(synthetic.PREFIX):
+        return _synthetic(uri, data_format, window)
     if uri.startswith(BUILT_IN_PREFIX):
         return _built_in(uri, data_format, window)
     location = locate(uri)
@@ -118,6 +122,13 @@ def _built_in(uri: str, data_format: str, window: str) -> DataSet:
     with reaching(uri, is_local=True):
         files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
     return DataSet(uri, "sklearn", files, version_of(files, name, window), window, name)
+
+
+def _synthetic(uri: str, data_format: str, window: str) -> DataSet:
+    wanted = synthetic.parse(uri)
+    if data_format:
+        raise Failure(Reason.BAD_CONFIGURATION, f"{uri} has no format: leave out data.format")
+    return DataSet(uri, "synthetic", (), version_of((), wanted.schema, window), window)
 
 
 def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:

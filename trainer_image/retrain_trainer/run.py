@@ -19,7 +19,7 @@ from typing import Any
 
 from retrain_trainer import memory
 from retrain_trainer import result as results
-from retrain_trainer.config import TabularConfig, read_config
+from retrain_trainer.config import Config, read_config
 from retrain_trainer.contract import DataCheck, Environment, Failure, Mode, Reason
 from retrain_trainer.dataversion import DataSet, read_data_set
 from retrain_trainer.progress import Progress
@@ -89,12 +89,12 @@ class Run:
             given.data_check is DataCheck.SKIP and given.previous_data_version == data_version and given.previous_config_hash == config_hash
         )
 
-    def _simulate(self, config: TabularConfig, data_set: DataSet) -> None:
+    def _simulate(self, config: Config, data_set: DataSet) -> None:
         memory.refuse_too_much(data_set.bytes, memory.limit_bytes())
         self._load(config, data_set)
         log.info("%d rows can be trained on; nothing was trained", self._result.data.rows)
 
-    def _load(self, config: TabularConfig, data_set: DataSet) -> Task:
+    def _load(self, config: Config, data_set: DataSet) -> Task:
         """The data, split. The first to import pandas and scikit-learn."""
         with self._phase("load"):
             task = open_task(config, data_set)
@@ -102,7 +102,7 @@ class Run:
         self._remove_scratch()
         return task
 
-    def _train(self, config: TabularConfig, raw: dict[str, Any], data_set: DataSet) -> None:
+    def _train(self, config: Config, raw: dict[str, Any], data_set: DataSet) -> None:
         result = self._result
         assert self._environment.output_uri is not None, "parse_environment refuses Execute without an output"
         folder = RunFolder.at(self._environment.output_uri, self._environment.run_id)
