@@ -162,8 +162,8 @@ Config = Annotated[
     ),
 ]
 NAMES_A_MODEL = Rule(
-    "has(self.retune) || !has(self.config) || !has(self.config.task)"
-    " || (self.config.task != 'tabular' || has(self.config.estimator)) && (self.config.task != 'recommender' || has(self.config.algorithm))",
+    "has(self.retune) || !has(self.config) || !has(self.config.task) || ("
+    "(self.config.task != 'tabular' || has(self.config.estimator)) && (self.config.task != 'recommender' || has(self.config.algorithm)))",
     "without retune the model configuration is required: give config.estimator for task tabular, config.algorithm for task recommender, "
     "and their params, or set retune to have them searched for",
     lambda run: run.retune is not None or not run.config or _MODEL_FIELDS.get(str(run.config.get("task")), set()) <= set(run.config),
