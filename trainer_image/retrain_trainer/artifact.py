@@ -1,14 +1,15 @@
 """A fitted model as a skops file: no pickle, nothing that runs when it is loaded. Imports skops and so scikit-learn."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import skops.io  # type: ignore[import-untyped]
 
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.task import Incomparable
 
 FORMAT = "skops"
-FILE_NAME = "model.skops"
 OUR_PACKAGES = ("numpy.", "scipy.", "sklearn.")  # what a model of this trainer can be made of
 
 
@@ -34,3 +35,19 @@ def serialise(model: Any, sample: Any) -> tuple[bytes, list[str]]:
     if not is_same:
         raise Failure(Reason.ARTIFACT_INVALID, "the model predicts otherwise after it was written and loaded")
     return content, trusted
+
+
+def restore(content: bytes, manifest: Mapping[str, Any]) -> Any:
+    """Another run's model. Of the types that its manifest asks to trust, none but those of our packages are. Raises Incomparable."""
+    described = manifest.get("artifact")
+    asked = described.get("trustedTypes") if isinstance(described, dict) else None
+    if not isinstance(asked, list) or not all(isinstance(name, str) for name in asked):
+        raise Incomparable("its manifest names no types to trust")
+    if foreign := [name for name in asked if not name.startswith(OUR_PACKAGES)]:
+        raise Incomparable(f"it holds types of other packages: {', '.join(foreign[:5])}")
+    try:
+        return skops.io.loads(content, trusted=asked)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise Incomparable(f"it cannot be loaded: {type(error).__name__}: {error}") from error

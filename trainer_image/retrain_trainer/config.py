@@ -35,6 +35,10 @@ class TabularConfig(StrictModel):
     holdout: Holdout = Holdout()
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
+    @property
+    def algorithm(self) -> str:
+        return self.estimator
+
 
 def read_config(path: str) -> tuple[TabularConfig, dict[str, Any], str]:
     """The configuration, the JSON object it was made of, and that object's hash.

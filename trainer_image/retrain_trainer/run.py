@@ -26,9 +26,10 @@ from retrain_trainer.progress import Progress
 from retrain_trainer.result import ArtifactSection, ConfigSection, EvaluationSection, Result
 from retrain_trainer.runfolder import RunFolder
 from retrain_trainer.supervise import Channel
+from retrain_trainer.task import Task, open_task
 
+LOAD_FROM, FIT_FROM, FIT_TO = 5, 20, 80  # per cent of progress
 LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec")
-SAMPLE_ROWS = 100  # of the holdout, predicted again with the model as it was written
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Run:
         environment, result = self._environment, self._result
         self._progress.report(0)
         config, raw, digest = read_config(environment.config_path)
-        result.config = ConfigSection(digest, config.task, config.estimator, config.params, config.seed)
+        result.config = ConfigSection(digest, config.task, config.algorithm, config.params, config.seed)
         with self._phase("version"):
             data_set = read_data_set(environment.data_uri, environment.data_format, environment.window, self._make_scratch)
             result.data.version, result.data.bytes = data_set.version, data_set.bytes
@@ -91,56 +92,50 @@ class Run:
         self._load(config, data_set)
         log.info("%d rows can be trained on; nothing was trained", self._result.data.rows)
 
-    def _load(self, config: TabularConfig, data_set: DataSet) -> tuple[Any, Any, Any]:
-        """The unfitted estimator, the table and its split. The first to import pandas and scikit-learn."""
+    def _load(self, config: TabularConfig, data_set: DataSet) -> Task:
+        """The data, split. The first to import pandas and scikit-learn."""
         with self._phase("load"):
-            from retrain_trainer import data, estimator, tabular
-
-            target = tabular.target_of(config, data_set.format)
-            model = estimator.build(config.estimator, config.params, config.seed)
-            table = tabular.examine(data.load(data_set), config, target, model)
-            rows = tabular.split(table, config, model, data_set.version)
-            self._result.data.rows = len(table.target)
+            task = open_task(config, data_set)
+            self._result.data.rows = task.rows
         self._remove_scratch()
-        return model, table, rows
+        return task
 
     def _train(self, config: TabularConfig, raw: dict[str, Any], data_set: DataSet) -> None:
         result = self._result
         assert self._environment.output_uri is not None, "parse_environment refuses Execute without an output"
         folder = RunFolder.at(self._environment.output_uri, self._environment.run_id)
         folder.refuse_if_unusable()
-        self._progress.report(5)
-        model, table, rows = self._load(config, data_set)
-        from retrain_trainer import tabular
-
-        self._progress.report(20)
+        self._progress.report(LOAD_FROM)
+        task = self._load(config, data_set)
+        self._progress.report(FIT_FROM)
+        params = task.defaults()
         with self._phase("fit"):
-            log.info("loaded %d rows and %d columns, fitting %s", len(table.target), len(table.features.columns), config.estimator)
-            fitted = tabular.fit(table, rows, model)
-        self._progress.report(80)
+            log.info("loaded %d rows, fitting %s", task.rows, config.algorithm)
+            model = task.fit(params, report=self._report_fit)
+        self._progress.report(FIT_TO)
         with self._phase("evaluate"):
-            result.metrics = tabular.evaluate(fitted, rows, model)
-            result.evaluation = EvaluationSection(rows.protocol, rows.holdout, len(rows.test_target))
-        log.info("metrics on %d rows: %s", len(rows.test_target), result.metrics)
+            evaluation = task.evaluate(model)
+            result.metrics = evaluation.metrics
+            result.evaluation = EvaluationSection(evaluation.protocol, evaluation.holdout, evaluation.n)
+        log.info("metrics on a holdout of %d: %s", evaluation.n, result.metrics)
         self._progress.report(90, result.metrics)
         with self._phase("write"):
-            from retrain_trainer import artifact
-
-            content, trusted = artifact.serialise(fitted, rows.test_features.iloc[:SAMPLE_ROWS])
-            sha256 = folder.write(artifact.FILE_NAME, content)
-            written = ArtifactSection(folder.uri(artifact.FILE_NAME), sha256, len(content), artifact.FORMAT)
-            manifest = self._manifest(raw, data_set, written, trusted)
-            manifest["table"] = {
-                "target": table.target_name,
-                "columns": {name: str(dtype) for name, dtype in table.features.dtypes.items()},
-                "classes": fitted.classes_.tolist() if hasattr(fitted, "classes_") else None,
-            }
+            content, described = task.serialise(model)
+            name = f"model.{described['format']}"
+            sha256 = folder.write(name, content)
+            written = ArtifactSection(folder.uri(name), sha256, len(content), described["format"])
+            manifest = self._manifest(raw, data_set, {**dataclasses.asdict(written), **described})
+            manifest["evaluation"] |= {"stderr": evaluation.stderr}
+            manifest |= task.describe(model)
             self._channel.commit()
             folder.commit(_manifest_bytes(manifest))
             result.artifact = written
         log.info("wrote %s, %d bytes, sha256 %s", written.uri, written.bytes, written.sha256)
 
-    def _manifest(self, raw: dict[str, Any], data_set: DataSet, written: ArtifactSection, trusted: list[str]) -> dict[str, Any]:
+    def _report_fit(self, done: float) -> None:
+        self._progress.report(FIT_FROM + int((FIT_TO - FIT_FROM) * done))
+
+    def _manifest(self, raw: dict[str, Any], data_set: DataSet, artifact: dict[str, Any]) -> dict[str, Any]:
         """Everything about the run that has no room in the result. Its phaseSeconds end before the write."""
         whole = {**self._result.to_json(), "outcome": "trained", "reason": str(Reason.TRAINED)}
         return {
@@ -154,7 +149,7 @@ class Run:
                 "format": data_set.format,
                 "files": [{"path": file.path, "bytes": file.size, "sha256": file.sha256} for file in data_set.files],
             },
-            "artifact": {**dataclasses.asdict(written), "trustedTypes": trusted},
+            "artifact": artifact,
             "libraries": {"python": platform.python_version(), **_installed()},
         }
 

@@ -5,6 +5,7 @@ Text columns are one-hot encoded, the rare categories together. All of it is par
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +21,15 @@ from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 from sklearn.utils import get_tags  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
 
-from retrain_trainer import metrics
+from retrain_trainer import artifact, estimator, metrics, paired
 from retrain_trainer.config import TabularConfig
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.task import Evaluation, Incomparable, Params, Report
 
 MIN_ROWS = 10  # with fewer, a holdout of a fifth is a single row
 MIN_CLASS_ROWS = 2  # one to train on and one to hold out
 MAX_CATEGORIES = 32  # of one text column; keeps a column of identifiers from becoming a column for every row
+SAMPLE_ROWS = 100  # of the holdout, predicted again with the model as it was written
 REFUSALS = (ValueError, TypeError, LookupError)  # how estimators say no; LookupError: a category that was not trained on
 
 
@@ -40,18 +43,6 @@ class Table:
     text: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Split:
-    """Training rows and holdout. `holdout` identifies the held-out rows of this very data."""
-
-    train_features: pd.DataFrame
-    test_features: pd.DataFrame
-    train_target: Any
-    test_target: Any
-    protocol: str
-    holdout: str
-
-
 def target_of(config: TabularConfig, data_format: str) -> str:
     """Name of the target column. Raises Failure (exit 2)."""
     if config.target is None and data_format != "sklearn":
@@ -59,7 +50,7 @@ def target_of(config: TabularConfig, data_format: str) -> str:
     return config.target or "target"
 
 
-def examine(frame: pd.DataFrame, config: TabularConfig, target: str, estimator: Any) -> Table:
+def examine(frame: pd.DataFrame, config: TabularConfig, target: str, kind: Any) -> Table:
     """The table, checked for everything that would make a fit pointless or impossible. Raises Failure (exit 2 or 4)."""
     columns = list(frame.columns)
     if target not in columns:
@@ -75,59 +66,108 @@ def examine(frame: pd.DataFrame, config: TabularConfig, target: str, estimator: 
         raise Failure(Reason.BAD_CONFIGURATION, "no column is left to learn from")
     text = tuple(name for name in features.columns if not types.is_numeric_dtype(features[name]))
     features = features.assign(**{name: _plain(features[name], name, name in text) for name in features.columns})
-    labels = _labels(frame[target], target) if is_classifier(estimator) else _numbers(frame[target], target)
+    labels = _labels(frame[target], target) if is_classifier(kind) else _numbers(frame[target], target)
     return Table(features, labels, target, text)
 
 
-def split(table: Table, config: TabularConfig, estimator: Any, data_version: str) -> Split:
+class TabularTask:
+    """Task over one table; see task.py. `train` and `test` are positions of rows."""
+
+    def __init__(self, config: TabularConfig, table: Table, rows: Any, data_version: str) -> None:
+        """Splits `rows`, positions in the table, into training part and holdout. Raises Failure (exit 2 or 4)."""
+        self._config = config
+        self._table = table
+        self._data_version = data_version
+        self._is_classifier = is_classifier(self._estimator(config.params))
+        self._train, self._test = _split(table.target, rows, config, self._is_classifier)
+
+    @classmethod
+    def open(cls, config: TabularConfig, frame: pd.DataFrame, target: str, data_version: str) -> "TabularTask":
+        table = examine(frame, config, target, estimator.build(config.estimator, config.params, config.seed))
+        return cls(config, table, np.arange(len(table.target)), data_version)
+
+    @property
+    def rows(self) -> int:
+        return len(self._table.target)
+
+    def defaults(self) -> Params:
+        return dict(self._config.params)
+
+    def suggest(self, trial: Any) -> Params:
+        raise Failure(Reason.RETUNE_UNSUPPORTED, f"no search space is known for {self._config.estimator}: leave out spec.retune")
+
+    def fit(self, params: Mapping[str, Any], *, report: Report = lambda done: None) -> Any:
+        """With the preprocessing that the table needs."""
+        kind = self._estimator(params)
+        model = _with_preprocessing(self._table, kind)
+        try:
+            return model.fit(self._table.features.iloc[self._train], self._table.target[self._train])
+        except REFUSALS as error:
+            raise Failure(Reason.TRAINING_REFUSED, f"{type(kind).__name__} refuses this data: {error}") from error
+
+    def evaluate(self, model: Any) -> Evaluation:
+        """Metrics as metrics.py has them; units are rows."""
+        features, target = self._table.features.iloc[self._test], self._table.target[self._test]
+        try:
+            if self._is_classifier:
+                scores = metrics.of_classifier(model, features, target, np.unique(self._table.target[self._train]))
+            else:
+                scores = metrics.of_regressor(model, features, target)
+        except REFUSALS as error:
+            raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
+        protocol = "stratified-holdout" if self._is_classifier else "holdout"
+        identity = hashlib.sha256(f"{self._data_version} {sorted(self._test.tolist())}".encode()).hexdigest()
+        return paired.evaluation(scores, protocol, "sha256:" + identity, len(target))
+
+    def validation(self) -> "TabularTask":
+        return TabularTask(self._config, self._table, self._train, self._data_version)
+
+    def serialise(self, model: Any) -> tuple[bytes, dict[str, Any]]:
+        content, trusted = artifact.serialise(model, self._table.features.iloc[self._test[:SAMPLE_ROWS]])
+        return content, {"format": artifact.FORMAT, "trustedTypes": trusted}
+
+    def describe(self, model: Any) -> dict[str, Any]:
+        columns = {name: str(dtype) for name, dtype in self._table.features.dtypes.items()}
+        classes = model.classes_.tolist() if hasattr(model, "classes_") else None
+        return {"table": {"target": self._table.target_name, "columns": columns, "classes": classes}}
+
+    def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Any:
+        theirs, ours = manifest.get("table"), self.describe(None)["table"]
+        if not isinstance(theirs, dict) or (theirs.get("target"), theirs.get("columns")) != (ours["target"], ours["columns"]):
+            raise Incomparable("it was trained on other columns")
+        model = artifact.restore(content, manifest)
+        classes = np.unique(self._table.target[self._train]).tolist() if self._is_classifier else None
+        if self.describe(model)["table"]["classes"] != classes:
+            raise Incomparable("it tells other classes apart")
+        return model
+
+    def _estimator(self, params: Mapping[str, Any]) -> Any:
+        return estimator.build(self._config.estimator, params, self._config.seed)
+
+
+def _split(target: Any, rows: Any, config: TabularConfig, is_stratified: bool) -> Any:
     """Random rows held out, in the proportions of the classes for a classifier. Raises Failure (exit 4)."""
-    stratify = table.target if is_classifier(estimator) else None
     try:
-        train, test = train_test_split(
-            np.arange(len(table.target)), test_size=config.holdout.fraction, random_state=config.holdout.seed, stratify=stratify
+        return train_test_split(
+            rows,
+            test_size=config.holdout.fraction,
+            random_state=config.holdout.seed,
+            stratify=target[rows] if is_stratified else None,
         )
     except ValueError as error:
         raise Failure(Reason.TOO_LITTLE_DATA, f"the data cannot be split: {error}") from error
-    identity = hashlib.sha256(f"{data_version} {sorted(test.tolist())}".encode()).hexdigest()
-    return Split(
-        table.features.iloc[train],
-        table.features.iloc[test],
-        table.target[train],
-        table.target[test],
-        "holdout" if stratify is None else "stratified-holdout",
-        "sha256:" + identity,
-    )
 
 
-def fit(table: Table, rows: Split, estimator: Any) -> Any:
-    """The fitted model, with its preprocessing where the table needs one. Raises Failure (exit 4)."""
-    model = _with_preprocessing(table, estimator)
-    try:
-        return model.fit(rows.train_features, rows.train_target)
-    except REFUSALS as error:
-        raise Failure(Reason.TRAINING_REFUSED, f"{type(estimator).__name__} refuses this data: {error}") from error
-
-
-def evaluate(model: Any, rows: Split, estimator: Any) -> dict[str, float]:
-    """Metrics on the holdout, see metrics.py. Raises Failure (exit 4) when the model predicts nothing that can be scored."""
-    try:
-        if is_classifier(estimator):
-            return metrics.of_classifier(model, rows.test_features, rows.test_target, np.unique(rows.train_target))
-        return metrics.of_regressor(model, rows.test_features, rows.test_target)
-    except REFUSALS as error:
-        raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
-
-
-def _with_preprocessing(table: Table, estimator: Any) -> Any:
+def _with_preprocessing(table: Table, kind: Any) -> Any:
     numeric = [name for name in table.features.columns if name not in table.text]
-    impute = bool(table.features[numeric].isna().to_numpy().any()) and not get_tags(estimator).input_tags.allow_nan
+    impute = bool(table.features[numeric].isna().to_numpy().any()) and not get_tags(kind).input_tags.allow_nan
     if not table.text and not impute:
-        return estimator
+        return kind
     steps = [("numeric", SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough", numeric)]
     if table.text:
         encoder = OneHotEncoder(max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False)
         steps.append(("text", encoder, list(table.text)))
-    return Pipeline([("columns", ColumnTransformer(steps)), ("model", estimator)])
+    return Pipeline([("columns", ColumnTransformer(steps)), ("model", kind)])
 
 
 def _plain(column: pd.Series, name: str, is_text: bool) -> pd.Series:
