@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.retune import Retune, retuned_hash
+from retrain_trainer.spaces import Range
 
 TASKS = ("tabular",)
+EXAMPLE = "{task: tabular, estimator: sklearn.ensemble.HistGradientBoostingClassifier, params: {max_iter: 200}}"
 
 
 class StrictModel(BaseModel):
@@ -28,23 +31,27 @@ class TabularConfig(StrictModel):
     """Task `tabular`: a scikit-learn classifier or regressor on the columns of a table."""
 
     task: Literal["tabular"]
-    estimator: Annotated[str, Field(max_length=200, pattern=r"^sklearn(\.[A-Za-z][A-Za-z0-9_]*)+$")]
+    estimator: Annotated[str, Field(max_length=200, pattern=r"^sklearn(\.[A-Za-z][A-Za-z0-9_]*)+$")] | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, Range] | None = Field(None, min_length=1, max_length=64)
     target: str | None = Field(None, min_length=1, max_length=200)
     drop: list[str] = Field(default_factory=list)
     holdout: Holdout = Holdout()
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
     @property
-    def algorithm(self) -> str:
+    def algorithm(self) -> str | None:
+        """None: whatever suits the target, for a search."""
         return self.estimator
 
 
-def read_config(path: str) -> tuple[TabularConfig, dict[str, Any], str]:
-    """The configuration, the JSON object it was made of, and that object's hash.
+def read_config(path: str | None, retune: Retune | None = None) -> tuple[TabularConfig, dict[str, Any], str]:
+    """The configuration, the JSON object it was made of, and the hash of that object and of the search for its parameters.
 
     Raises Failure: exit 8 when the file is not there, 2 when its content is wrong.
     """
+    if path is None:
+        raise Failure(Reason.BAD_CONFIGURATION, f"no configuration: set spec.config, e.g. {EXAMPLE}")
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -64,7 +71,11 @@ def read_config(path: str) -> tuple[TabularConfig, dict[str, Any], str]:
         config = TabularConfig.model_validate(raw)
     except ValidationError as error:
         raise Failure(Reason.BAD_CONFIGURATION, "; ".join(_explain(item) for item in error.errors()[:5])) from None
-    return config, raw, config_hash(raw)
+    if config.algorithm is None and retune is None:
+        message = f"without retune the model configuration is required: write e.g. {EXAMPLE}, or set spec.retune"
+        raise Failure(Reason.BAD_CONFIGURATION, message)
+    digest = config_hash(raw)
+    return config, raw, retuned_hash(digest, retune) if retune else digest
 
 
 def config_hash(raw: dict[str, Any]) -> str:
