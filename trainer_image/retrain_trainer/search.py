@@ -38,6 +38,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 Told = Callable[[float, Mapping[str, float]], None]  # share of the search that is done, the best value so far
 
 log = logging.getLogger(__name__)
+optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every trial, LOG_EVERY is enough
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,6 @@ class Search:
     """One search over `task`, the validation split. `clock_s` tells the seconds since the trainer started; `told` hears of every trial."""
 
     def __init__(self, task: Task, retune: Retune, seed: int, clock_s: Callable[[], float], deadline_s: float | None, told: Told) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._task = task
         self._retune = retune
         self._seed = seed
@@ -104,7 +104,7 @@ class Search:
         trial.set_user_attr("params", params)
         state, score = TrialState.COMPLETE, None
         try:
-            for step, metrics in enumerate(self._scores(params)):
+            for share, metrics in self._scores(params):
                 metric, score = self._score(metrics)
                 if score is None:
                     state = TrialState.FAIL
@@ -112,10 +112,11 @@ class Search:
                     break
                 trial.set_user_attr("value", metrics[metric])
                 trial.set_user_attr("metric", metric)
-                trial.report(score, step)
-                if trial.should_prune():
-                    state = TrialState.PRUNED
-                    break
+                if share < 1:
+                    trial.report(score, round(share * 100))
+                    if trial.should_prune():
+                        state = TrialState.PRUNED
+                        break
         except Failure as failure:
             if failure.reason not in REFUSALS or (is_given and failure.reason is Reason.INVALID_PARAMS):
                 raise
@@ -124,13 +125,13 @@ class Search:
         trial.set_user_attr("seconds", round(self._clock_s() - began_s, 3))
         study.tell(trial, score if state is TrialState.COMPLETE else None, state=state)
 
-    def _scores(self, params: Params) -> Iterator[Mapping[str, float]]:
-        """Metrics of the model as it grows, where the task can tell; of the whole model at last."""
+    def _scores(self, params: Params) -> Iterator[tuple[float, Mapping[str, float]]]:
+        """Share of the model that is fitted and its metrics, where the task can tell; the whole model at last."""
         if isinstance(self._task, Staged):
-            for model in self._task.stages(params):
-                yield self._task.evaluate(model).metrics
+            for share, model in self._task.stages(params):
+                yield share, self._task.evaluate(model).metrics
         else:
-            yield self._task.evaluate(self._task.fit(params)).metrics
+            yield 1.0, self._task.evaluate(self._task.fit(params)).metrics
 
     def _score(self, metrics: Mapping[str, float]) -> tuple[str, float | None]:
         """The metric's name and its score, more is better. Raises Failure (exit 2) for a metric that the task does not have."""

@@ -121,7 +121,7 @@ class TabularTask:
         """With the preprocessing that the table needs."""
         return self._fit(_with_preprocessing(self._table, self._estimator(params)))
 
-    def stages(self, params: Mapping[str, Any]) -> Iterator[Any]:
+    def stages(self, params: Mapping[str, Any]) -> Iterator[tuple[float, Any]]:
         """With a quarter and a half of its trees first, where it is made of trees and does not stop early by itself."""
         kind = self._estimator(params)
         model = _with_preprocessing(self._table, kind)
@@ -132,9 +132,9 @@ class TabularTask:
             for part in STAGES:
                 if (count := int(whole * part)) > 0:
                     kind.set_params(**{size: count})
-                    yield self._fit(model)
+                    yield part, self._fit(model)
             kind.set_params(**{size: whole})
-        yield self._fit(model)
+        yield 1.0, self._fit(model)
 
     def _fit(self, model: Any) -> Any:
         try:

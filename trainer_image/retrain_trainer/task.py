@@ -88,8 +88,8 @@ class Task(Protocol):
 class Staged(Protocol):
     """A task that can tell early which parameters lead nowhere."""
 
-    def stages(self, params: Mapping[str, Any]) -> Iterator[Model]:
-        """The model of fit(params) as it grows; the last is the whole. Raises as fit() does."""
+    def stages(self, params: Mapping[str, Any]) -> Iterator[tuple[float, Model]]:
+        """The model of fit(params) as it grows, with the share of it that is fitted; the last is 1, the whole. Raises as fit() does."""
 
 
 class Incomparable(Exception):
