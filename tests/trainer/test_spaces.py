@@ -5,14 +5,13 @@ from typing import Any
 import optuna
 import pytest
 from pydantic import ValidationError
-from sklearn.utils import all_estimators
+from sklearn.utils import all_estimators  # type: ignore[import-untyped]
 
 from retrain_trainer import estimator
 from retrain_trainer.spaces import KNOWN, Range, suggest
 
-PATHS = {
-    name: ".".join([*kind.__module__.split(".")[:2], name]) for name, kind in [*all_estimators("classifier"), *all_estimators("regressor")]
-}
+ESTIMATORS = [*all_estimators("classifier"), *all_estimators("regressor")]
+PATHS = {name: ".".join([*kind.__module__.split(".")[:2], name]) for name, kind in ESTIMATORS}
 
 
 @pytest.mark.parametrize(

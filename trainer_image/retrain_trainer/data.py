@@ -2,6 +2,7 @@
 
 import pandas as pd  # type: ignore[import-untyped]
 
+from retrain_trainer import synthetic
 from retrain_trainer.contract import Failure, Reason
 from retrain_trainer.dataversion import DataFile, DataSet, is_gzip
 
@@ -16,6 +17,8 @@ def load(data_set: DataSet) -> pd.DataFrame:
         frame = getattr(datasets, "load_" + data_set.name)(as_frame=True).frame
         data_set.check_unchanged()
         return frame
+    if data_set.format == "synthetic":
+        return synthetic.generate(synthetic.parse(data_set.uri))
     frames = [_read(file, data_set.format) for file in data_set.files]
     data_set.check_unchanged()
     columns = list(frames[0].columns)

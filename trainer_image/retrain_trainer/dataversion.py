@@ -7,7 +7,8 @@
 Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
 file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
 header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
-the schema is the word "parquet". For a data set of scikit-learn it is the data set's name.
+the schema is the word "parquet". For a data set of scikit-learn it is the data set's name; synthetic data has no files,
+and its schema is what it was asked to be.
 
 Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
 that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import urlsplit
 
+from retrain_trainer import synthetic
 from retrain_trainer.contract import Failure, Reason
 from retrain_trainer.location import HTTP, Location, locate, reaching
 
@@ -52,7 +54,7 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a run trains on. `format` is csv, parquet or sklearn; `name` the data set's when it is scikit-learn's own."""
+    """What a run trains on. `format` is csv, parquet, sklearn or synthetic; `name` the data set's when it is scikit-learn's own."""
 
     uri: str
     format: str
@@ -75,6 +77,8 @@ def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[],
     """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed. Raises Failure (exit 2, 3, 7, 8)."""
     if data_format and data_format not in ENDINGS:
         raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
+    if uri.startswith(synthetic.PREFIX):
+        return _synthetic(uri, data_format, window)
     if uri.startswith(BUILT_IN_PREFIX):
         return _built_in(uri, data_format, window)
     location = locate(uri)
@@ -116,6 +120,13 @@ def _built_in(uri: str, data_format: str, window: str) -> DataSet:
     with reaching(uri, is_local=True):
         files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
     return DataSet(uri, "sklearn", files, version_of(files, name, window), name)
+
+
+def _synthetic(uri: str, data_format: str, window: str) -> DataSet:
+    wanted = synthetic.parse(uri)
+    if data_format:
+        raise Failure(Reason.BAD_CONFIGURATION, f"{uri} has no format: leave out data.format")
+    return DataSet(uri, "synthetic", (), version_of((), wanted.schema, window))
 
 
 def _find(location: Location, data_format: str) -> tuple[str, list[str]]:

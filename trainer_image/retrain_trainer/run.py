@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_trainer import memory
 from retrain_trainer import result as results
-from retrain_trainer.config import TabularConfig, read_config
+from retrain_trainer.config import Config, read_config
 from retrain_trainer.contract import DataCheck, Environment, Failure, Mode, Reason
 from retrain_trainer.dataversion import DataSet, read_data_set
 from retrain_trainer.progress import Progress
@@ -95,7 +95,7 @@ class Run:
             given.data_check is DataCheck.SKIP and given.previous_data_version == data_version and given.previous_config_hash == config_hash
         )
 
-    def _simulate(self, config: TabularConfig, retune: Retune | None, data_set: DataSet) -> None:
+    def _simulate(self, config: Config, retune: Retune | None, data_set: DataSet) -> None:
         memory.refuse_too_much(data_set.bytes, memory.limit_bytes())
         task = self._load(config, data_set)
         if retune:
@@ -104,7 +104,7 @@ class Run:
             search.space(task.validation())
         log.info("%d rows can be trained on; nothing was trained", self._result.data.rows)
 
-    def _load(self, config: TabularConfig, data_set: DataSet) -> Task:
+    def _load(self, config: Config, data_set: DataSet) -> Task:
         """The data, split. The first to import pandas and scikit-learn."""
         with self._phase("load"):
             task = open_task(config, data_set)
@@ -113,7 +113,7 @@ class Run:
         self._remove_scratch()
         return task
 
-    def _search(self, config: TabularConfig, retune: Retune, task: Task, data_version: str) -> "tuple[Found, TrialStore]":
+    def _search(self, config: Config, retune: Retune, task: Task, data_version: str) -> "tuple[Found, TrialStore]":
         """The best parameters on a validation split of the training part. The first to import Optuna."""
         with self._phase("search"):
             from retrain_trainer.search import Search, study_name
@@ -128,7 +128,7 @@ class Run:
         self._tell_config(params=found.params, retuned=True, trials=len(found.trials))
         return found, store
 
-    def _train(self, config: TabularConfig, retune: Retune | None, raw: dict[str, Any], data_set: DataSet) -> None:
+    def _train(self, config: Config, retune: Retune | None, raw: dict[str, Any], data_set: DataSet) -> None:
         result = self._result
         assert self._environment.output_uri is not None, "parse_environment refuses Execute without an output"
         folder = RunFolder.at(self._environment.output_uri, self._environment.run_id)

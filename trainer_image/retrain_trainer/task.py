@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from retrain_trainer.config import TabularConfig
+from retrain_trainer.config import Config, TabularConfig
 from retrain_trainer.dataversion import DataSet
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Evaluation:
     `scores` holds one value per unit for each metric that is their mean, `resampled` the values on seeded resamples of the
     units for each metric that is not. Both come in the same order for every model scored on the same holdout: differences
     are paired, see paired.py. `stderr` has the standard error of each metric that has one. `baseline`: metrics of the
-    simplest model that is worth beating, where the task has one.
+    simplest model that is worth beating, and its `algorithm`, where the task has one.
     """
 
     metrics: dict[str, float]
@@ -45,7 +45,7 @@ class Evaluation:
     holdout: str
     n: int
     resampled: dict[str, Values] = field(default_factory=dict)
-    baseline: dict[str, float] = field(default_factory=dict)
+    baseline: dict[str, Any] = field(default_factory=dict)
 
 
 class Task(Protocol):
@@ -96,9 +96,13 @@ class Incomparable(Exception):
     """A model that cannot be scored on this holdout; the message says why."""
 
 
-def open_task(config: TabularConfig, data_set: DataSet) -> Task:
+def open_task(config: Config, data_set: DataSet) -> Task:
     """Loads the data and splits it. The first to import pandas and scikit-learn. Raises Failure (exit 2, 3 or 4)."""
-    from retrain_trainer import data, tabular
+    if isinstance(config, TabularConfig):
+        from retrain_trainer import data, tabular
 
-    target = tabular.target_of(config, data_set.format)
-    return tabular.TabularTask.open(config, data.load(data_set), target, data_set.version)
+        target = tabular.target_of(config, data_set.format)
+        return tabular.TabularTask.open(config, data.load(data_set), target, data_set.version)
+    from retrain_trainer import data, recommender
+
+    return recommender.RecommenderTask.open(config, data.load(data_set), data_set.version)
