@@ -41,6 +41,7 @@ async def test_01_a_schedule_trains_a_model(real_world: RealWorld) -> None:
     [
         pytest.param("02", "iris-simulate", "simulated", id="02: simulated"),
         pytest.param("03", "wine-once", "trained", id="03: trained by hand"),
+        pytest.param("09", "breast-cancer-retune", "trained", id="09: parameters searched for"),
     ],
 )
 async def test_a_run_by_hand(real_world: RealWorld, number: str, name: str, outcome: str) -> None:
@@ -49,6 +50,7 @@ async def test_a_run_by_hand(real_world: RealWorld, number: str, name: str, outc
         done = await real_world.wait_for(RUNS, name, is_finished, deadline_s=120)
     assert phase(done) == "Completed", done["status"]
     assert done["status"]["result"]["outcome"] == outcome
+    assert done["status"]["result"]["config"]["retuned"] is ("retune" in done["spec"])
 
 
 async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> None:
@@ -60,4 +62,4 @@ async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> Non
 
 
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "09"]

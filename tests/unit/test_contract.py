@@ -15,7 +15,7 @@ from retrain_operator.api.job import RetrainJobStatus
 from retrain_operator.manifests.jobs import job
 
 VALID, BROKEN = check.valid_messages(), check.broken_messages()
-LATER = {"RETRAIN_RETUNE", "RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet
+LATER = {"RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet
 BESIDE = {"PYTHONHASHSEED"}  # no variable of the contract's own
 
 
@@ -57,6 +57,7 @@ def test_environment_is_that_of_the_contract() -> None:
         output={"uri": "o"},
         activeDeadlineSeconds=60,
         window="w",
+        retune={},
         previous={"run": "r", "dataVersion": "d", "configHash": "c"},
     )
     [container] = job(run_metadata(), spec)["spec"]["template"]["spec"]["containers"]

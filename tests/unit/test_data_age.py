@@ -31,7 +31,8 @@ def previous(finished: str | None) -> dict[str, Any]:
 @pytest.mark.parametrize("trigger", ["Schedule", "Retry"])
 def test_data_check_of_the_job(data: dict[str, Any], last: dict[str, Any] | None, check: str, trigger: str) -> None:
     given = {name: value for name, value in data.items() if value is not None}
-    observed = run(data=given, **({"previous": last} if last else {}))
+    fields: dict[str, Any] = {"data": given} | ({"previous": last} if last else {})
+    observed = run(**fields)
     if trigger == "Retry":
         name = f"{observed.metadata.name}-r1"
         assert isinstance(observed.spec, RetrainJobSpec)

@@ -351,6 +351,18 @@ def test_pod_is_restricted_and_never_restarted() -> None:
             {"RETRAIN_PREVIOUS_DATA_VERSION": "d", "RETRAIN_PREVIOUS_CONFIG_HASH": None},
             id="previous run without a configuration's hash",
         ),
+        pytest.param({"retune": {}}, {"RETRAIN_RETUNE": '{"trials":50}', "RETRAIN_CONFIG": None}, id="a search with defaults"),
+        pytest.param(
+            {"retune": {"trials": 5, "timeoutSeconds": 60, "metric": "f1", "direction": "Maximize", "storage": "file:///tuning"}},
+            {"RETRAIN_RETUNE": '{"direction":"Maximize","metric":"f1","storage":"file:///tuning","timeoutSeconds":60,"trials":5}'},
+            id="a search with everything",
+        ),
+        pytest.param({}, {"RETRAIN_ROOT_RUN_ID": run_id(run_metadata()), "RETRAIN_RETUNE": None}, id="a first attempt is its own root"),
+        pytest.param(
+            {"trigger": "Retry", "attempt": 2, "root": ROOT},
+            {"RETRAIN_ROOT_RUN_ID": f"first-{ROOT['uid'][:8]}", "RETRAIN_RUN_ID": run_id(run_metadata())},
+            id="a retry names the run id of its root",
+        ),
         pytest.param(FULL, {"RETRAIN_DEADLINE_SECONDS": "3600", "RETRAIN_WINDOW": "2025-26", "PYTHONHASHSEED": "0"}, id="everything"),
         pytest.param(FULL, {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "2"}, id="threads from the limit, a person's own count wins"),
     ],

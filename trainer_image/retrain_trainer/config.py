@@ -8,6 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic.alias_generators import to_camel
 
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.retune import Retune, retuned_hash
+from retrain_trainer.spaces import Range
+
+EXAMPLE = "{task: tabular, estimator: sklearn.ensemble.HistGradientBoostingClassifier, params: {max_iter: 200}}"
+SEARCHED_ALGORITHM = "ials"  # of a recommender whose search names none: measured best after tuning
 
 
 class StrictModel(BaseModel):
@@ -27,8 +32,9 @@ class TabularConfig(StrictModel):
     """Task `tabular`: a scikit-learn classifier or regressor on the columns of a table."""
 
     task: Literal["tabular"]
-    estimator: Annotated[str, Field(max_length=200, pattern=r"^sklearn(\.[A-Za-z][A-Za-z0-9_]*)+$")]
+    estimator: Annotated[str, Field(max_length=200, pattern=r"^sklearn(\.[A-Za-z][A-Za-z0-9_]*)+$")] | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, Range] | None = Field(None, min_length=1, max_length=64)
     target: str | None = Field(None, min_length=1, max_length=200)
     drop: list[str] = Field(default_factory=list)
     window_column: str | None = Field(None, min_length=1, max_length=200, alias="windowColumn")
@@ -37,7 +43,8 @@ class TabularConfig(StrictModel):
     seed: int = Field(0, ge=0, le=2**32 - 1)
 
     @property
-    def algorithm(self) -> str:
+    def algorithm(self) -> str | None:
+        """None: whatever suits the target, for a search."""
         return self.estimator
 
 
@@ -86,11 +93,13 @@ Config = TabularConfig | RecommenderConfig
 TASKS: dict[str, type[TabularConfig] | type[RecommenderConfig]] = {"tabular": TabularConfig, "recommender": RecommenderConfig}
 
 
-def read_config(path: str) -> tuple[Config, dict[str, Any], str]:
-    """The configuration, the JSON object it was made of, and that object's hash.
+def read_config(path: str | None, retune: Retune | None = None) -> tuple[Config, dict[str, Any], str]:
+    """The configuration, the JSON object it was made of, and the hash of that object and of the search for its parameters.
 
     Raises Failure: exit 8 when the file is not there, 2 when its content is wrong.
     """
+    if path is None:
+        raise Failure(Reason.BAD_CONFIGURATION, f"no configuration: set spec.config, e.g. {EXAMPLE}")
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -104,8 +113,16 @@ def read_config(path: str) -> tuple[Config, dict[str, Any], str]:
         raise Failure(Reason.BAD_CONFIGURATION, f"config is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise Failure(Reason.BAD_CONFIGURATION, "config is not a JSON object")
-    config = parse_config(raw)
-    return config, raw, config_hash(raw)
+    config = parse_config(raw if retune is None else {**_searched(raw), **raw})
+    if config.algorithm is None and retune is None:
+        message = f"without retune the model configuration is required: write e.g. {EXAMPLE}, or set spec.retune"
+        raise Failure(Reason.BAD_CONFIGURATION, message)
+    digest = config_hash(raw)
+    return config, raw, retuned_hash(digest, retune) if retune else digest
+
+
+def _searched(raw: dict[str, Any]) -> dict[str, Any]:
+    return {"algorithm": SEARCHED_ALGORITHM} if raw.get("task") == "recommender" else {}
 
 
 def parse_config(raw: dict[str, Any]) -> Config:
@@ -131,6 +148,8 @@ def _explain(item: Any, task: str) -> str:
         return f"{where} is not known to task {task}"
     if where == "config.estimator":
         return f"{where} is {item['input']!r}: give the public import path of a scikit-learn class, e.g. sklearn.svm.SVC"
+    if where == "config.algorithm" and item["type"] == "missing":
+        return f"{where} is missing: name toppop, ease, ials or rp3beta, or set spec.retune"
     return f"{where}: {item['msg']}"
 
 

@@ -64,12 +64,16 @@ class RecommenderTask:
     def rows(self) -> int:
         return self._total
 
+    @property
+    def algorithm(self) -> str:
+        return self._config.algorithm
+
     def defaults(self) -> Params:
         """With the values of what the configuration leaves open."""
         return recommenders.parse(self._config.algorithm, self._config.params).model_dump()
 
     def suggest(self, trial: Any) -> Params:
-        return {**recommenders.suggest(self._config.algorithm, trial), **self._config.params}
+        return {**self.defaults(), **recommenders.suggest(self._config.algorithm, trial)}
 
     def fit(self, params: Mapping[str, Any], *, report: Report = lambda done: None) -> RecommenderModel:
         return self._fit(self._config.algorithm, params, report)
@@ -89,9 +93,8 @@ class RecommenderTask:
     def rival(self, config: RecommenderConfig) -> "RecommenderTask":
         """The same split for another configuration's algorithm."""
         other = RecommenderTask.__new__(RecommenderTask)
-        other.__dict__.update(
-            self.__dict__, _config=self._config.model_copy(update={"algorithm": config.algorithm, "params": config.params})
-        )
+        same_split = self._config.model_copy(update={"algorithm": config.algorithm, "params": config.params, "seed": config.seed})
+        other.__dict__.update(self.__dict__, _config=same_split)
         return other
 
     def serialise(self, model: RecommenderModel) -> tuple[bytes, dict[str, Any]]:
@@ -103,14 +106,10 @@ class RecommenderTask:
 
     def describe(self, model: RecommenderModel) -> dict[str, Any]:
         config, train = self._config, self._train
+        columns = {"user": config.user_column, "item": config.item_column, "time": config.time_column, "weight": config.weight_column}
         return {
             "interactions": {
-                "columns": {
-                    "user": config.user_column,
-                    "item": config.item_column,
-                    "time": config.time_column,
-                    "weight": config.weight_column,
-                },
+                "columns": columns,
                 "users": len(self._users),
                 "items": len(self._items),
                 "training": len(train),
@@ -185,7 +184,8 @@ class RecommenderTask:
             codes = np.where(chosen >= 0, code_of[chosen], -1)
             keys = np.where(codes >= 0, np.arange(begin, begin + len(rows))[:, None] * size + codes, -1)
             hits = np.zeros((len(rows), k), bool)
-            hits[:, : keys.shape[1]] = np.isin(keys, self._relevant)
+            first, last = np.searchsorted(self._relevant, [begin * size, (begin + len(rows)) * size])
+            hits[:, : keys.shape[1]] = np.isin(keys, self._relevant[first:last])
             parts.append(ranking.per_user(hits, self._relevant_count[begin : begin + len(rows)]))
         values = {f"{name}@{k}": np.concatenate([part[name] for part in parts]) for name in ranking.METRICS}
         scored = {name: paired.Score(float(each.mean()), each) for name, each in values.items()}

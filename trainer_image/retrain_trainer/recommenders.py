@@ -35,11 +35,12 @@ class EaseParams(StrictModel):
 
 
 class IalsParams(StrictModel):
-    """irspack's names. irspack's own defaults (alpha0 0, 20 components) recommend worse than toppop; these were measured, see README."""
+    """irspack's names. irspack's own defaults (alpha0 0, 20 components) recommend worse than toppop; these were measured, see
+    the README."""
 
-    n_components: int = Field(64, ge=1, le=1024)
+    n_components: int = Field(32, ge=1, le=1024)
     alpha0: float = Field(0.1, gt=0, le=10)  # weight of what was not taken
-    reg: float = Field(0.003, gt=0, le=10)
+    reg: float = Field(0.03, gt=0, le=10)
     nu: float = Field(1.0, ge=0, le=2)  # how much more the frequent are regularised
     epochs: int = Field(16, ge=1, le=500)
 
@@ -77,9 +78,9 @@ def suggest(algorithm: str, trial: Any) -> dict[str, Any]:
             return {"reg": trial.suggest_float("reg", 1.0, 3000.0, log=True)}
         case "ials":
             return {
-                "n_components": trial.suggest_int("n_components", 16, 128, log=True),
-                "alpha0": trial.suggest_float("alpha0", 0.003, 1.0, log=True),
-                "reg": trial.suggest_float("reg", 1e-4, 1e-1, log=True),
+                "n_components": trial.suggest_int("n_components", 8, 128, log=True),
+                "alpha0": trial.suggest_float("alpha0", 0.01, 1.0, log=True),
+                "reg": trial.suggest_float("reg", 1e-3, 1e-1, log=True),
                 "epochs": trial.suggest_int("epochs", 4, 16),
             }
         case "rp3beta":
@@ -174,10 +175,8 @@ def _irspack(module: Literal["ials", "rp3"], name: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(importlib.import_module(f"irspack.recommenders.{module}"), name)
     except ImportError as error:
-        message = (
-            f"{module} needs packages: pip install 'retrain-trainer[recommender]' && pip install --no-deps 'irspack>=0.5,<0.6' ({error})"
-        )
-        raise Failure(Reason.PACKAGE_MISSING, message) from error
+        install = "pip install 'retrain-trainer[recommender]' && pip install --no-deps 'irspack>=0.5.2,<0.6'"
+        raise Failure(Reason.PACKAGE_MISSING, f"{name} needs packages: {install} ({error})") from error
     return found
 
 

@@ -34,7 +34,7 @@ class DataSection:
 class ConfigSection:
     hash: str
     task: str
-    algorithm: str
+    algorithm: str | None
     params: Mapping[str, Any]
     seed: int
     retuned: bool = False

@@ -13,9 +13,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrain_trainer import memory
 from retrain_trainer import result as results
@@ -24,12 +24,18 @@ from retrain_trainer.contract import DataCheck, Environment, Failure, Mode, Reas
 from retrain_trainer.dataversion import DataSet, read_data_set
 from retrain_trainer.progress import Progress
 from retrain_trainer.result import ArtifactSection, ConfigSection, EvaluationSection, Result
+from retrain_trainer.retune import Retune, parse_retune
 from retrain_trainer.runfolder import RunFolder
 from retrain_trainer.supervise import Channel
 from retrain_trainer.task import Task, open_task
 
+if TYPE_CHECKING:
+    from retrain_trainer.search import Found
+    from retrain_trainer.trialstore import TrialStore
+
 LOAD_FROM, FIT_FROM, FIT_TO = 5, 20, 80  # per cent of progress
-LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec")
+SEARCH_TO = 70  # of a fit that a search precedes
+LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec", "optuna")
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +61,14 @@ class Run:
         self._result = Result.begin(environment)
         self._progress = Progress(sys.stdout, time.monotonic)
         self._scratch: str | None = None
+        self._began_s = time.monotonic()
 
     def tell(self) -> None:
         """Raises Failure with what keeps the run from its end."""
         environment, result = self._environment, self._result
         self._progress.report(0)
-        config, raw, digest = read_config(environment.config_path)
+        retune = parse_retune(environment.retune) if environment.retune else None
+        config, raw, digest = read_config(environment.config_path, retune)
         result.config = ConfigSection(digest, config.task, config.algorithm, config.params, config.seed)
         with self._phase("version"):
             data_set = read_data_set(
@@ -70,12 +78,12 @@ class Run:
         log.info("data version %s, %d files, %d bytes", data_set.version, len(data_set.files), data_set.bytes)
         is_unchanged = self._is_unchanged(data_set.version, digest)
         if environment.mode is Mode.SIMULATE:
-            self._simulate(config, data_set)
+            self._simulate(config, retune, data_set)
             self._end("simulated", Reason.DATA_UNCHANGED if is_unchanged else Reason.SIMULATED)
         elif is_unchanged:
             self._end("skipped", Reason.DATA_UNCHANGED)
         else:
-            self._train(config, raw, data_set)
+            self._train(config, retune, raw, data_set)
             self._end("trained", Reason.TRAINED)
 
     def fail(self, failure: Failure) -> None:
@@ -89,9 +97,13 @@ class Run:
             given.data_check is DataCheck.SKIP and given.previous_data_version == data_version and given.previous_config_hash == config_hash
         )
 
-    def _simulate(self, config: Config, data_set: DataSet) -> None:
+    def _simulate(self, config: Config, retune: Retune | None, data_set: DataSet) -> None:
         memory.refuse_too_much(data_set.bytes, memory.limit_bytes())
-        self._load(config, data_set)
+        task = self._load(config, data_set)
+        if retune:
+            from retrain_trainer import search
+
+            search.space(task.validation())
         log.info("%d rows can be trained on; nothing was trained", self._result.data.rows)
 
     def _load(self, config: Config, data_set: DataSet) -> Task:
@@ -99,10 +111,26 @@ class Run:
         with self._phase("load"):
             task = open_task(config, data_set)
             self._result.data.rows = task.rows
+            self._tell_config(algorithm=task.algorithm)
         self._remove_scratch()
         return task
 
-    def _train(self, config: Config, raw: dict[str, Any], data_set: DataSet) -> None:
+    def _search(self, config: Config, retune: Retune, task: Task, data_version: str) -> "tuple[Found, TrialStore]":
+        """The best parameters on a validation split of the training part. The first to import Optuna."""
+        with self._phase("search"):
+            from retrain_trainer.search import Search, study_name
+            from retrain_trainer.trialstore import open_store
+
+            validation = task.validation()
+            search = Search(validation, retune, config.seed, self._elapsed_s, self._environment.deadline_s, self._report_search)
+            assert self._result.config is not None
+            name = study_name(self._environment.root_run_id, data_version, self._result.config.hash, validation)
+            with open_store(retune.folder, name) as store:
+                found = search.run(store, name)
+        self._tell_config(params=found.params, retuned=True, trials=len(found.trials))
+        return found, store
+
+    def _train(self, config: Config, retune: Retune | None, raw: dict[str, Any], data_set: DataSet) -> None:
         result = self._result
         assert self._environment.output_uri is not None, "parse_environment refuses Execute without an output"
         folder = RunFolder.at(self._environment.output_uri, self._environment.run_id)
@@ -110,9 +138,10 @@ class Run:
         self._progress.report(LOAD_FROM)
         task = self._load(config, data_set)
         self._progress.report(FIT_FROM)
-        params = task.defaults()
+        found, store = self._search(config, retune, task, data_set.version) if retune else (None, None)
+        params = found.params if found else task.defaults()
         with self._phase("fit"):
-            log.info("loaded %d rows, fitting %s", task.rows, config.algorithm)
+            log.info("loaded %d rows, fitting %s", task.rows, task.algorithm)
             model = task.fit(params, report=self._report_fit)
         self._progress.report(FIT_TO)
         with self._phase("evaluate"):
@@ -129,13 +158,29 @@ class Run:
             manifest = self._manifest(raw, data_set, {**dataclasses.asdict(written), **described})
             manifest["evaluation"] |= {"stderr": evaluation.stderr}
             manifest |= task.describe(model)
+            if found:
+                manifest["search"] = found.to_json()
             self._channel.commit()
             folder.commit(_manifest_bytes(manifest))
             result.artifact = written
+        if store:
+            store.discard()
         log.info("wrote %s, %d bytes, sha256 %s", written.uri, written.bytes, written.sha256)
 
     def _report_fit(self, done: float) -> None:
-        self._progress.report(FIT_FROM + int((FIT_TO - FIT_FROM) * done))
+        begins = SEARCH_TO if self._result.config and self._result.config.retuned else FIT_FROM
+        self._progress.report(begins + int((FIT_TO - begins) * done))
+
+    def _report_search(self, done: float, best: Mapping[str, float]) -> None:
+        remaining_s = self._elapsed_s() * (1 - done) / done if done > 0 else None
+        self._progress.report(FIT_FROM + int((SEARCH_TO - FIT_FROM) * done), best, remaining_s and round(remaining_s, 1))
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began_s
+
+    def _tell_config(self, **fields: Any) -> None:
+        assert self._result.config is not None
+        self._result.config = dataclasses.replace(self._result.config, **fields)
 
     def _manifest(self, raw: dict[str, Any], data_set: DataSet, artifact: dict[str, Any]) -> dict[str, Any]:
         """Everything about the run that has no room in the result. Its phaseSeconds end before the write."""

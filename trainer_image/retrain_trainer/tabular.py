@@ -5,7 +5,7 @@ take them, text is one-hot encoded, the rare categories together. Both are part 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 from sklearn.utils import get_tags  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
 
-from retrain_trainer import artifact, balance, estimator, metrics, paired
+from retrain_trainer import artifact, balance, estimator, metrics, paired, spaces
 from retrain_trainer.columns import Columns
 from retrain_trainer.config import TabularConfig
 from retrain_trainer.contract import Failure, Reason
@@ -30,6 +30,8 @@ from retrain_trainer.task import Evaluation, Incomparable, Params, Report
 MIN_ROWS = 10  # with fewer, a holdout of a fifth is a single row
 MIN_CLASS_ROWS = 2  # one to train on and one to hold out
 MAX_CATEGORIES = 32  # of one text column; keeps a column of identifiers from becoming a column for every row
+MAX_CLASSES = 20  # of a target that is a number, when the configuration does not say whether it is a class
+STAGES = (0.25, 0.5)  # of a model's trees, at which a search may give it up
 SAMPLE_ROWS = 100  # of the holdout, predicted again with the model as it was written
 REFUSALS = (ValueError, TypeError, LookupError)  # how estimators say no; LookupError: a category that was not trained on
 
@@ -74,9 +76,10 @@ def examine(frame: pd.DataFrame, config: TabularConfig, target: str, kind: Any) 
 class TabularTask:
     """Task over one table; see task.py. `train` and `test` are positions of rows."""
 
-    def __init__(self, config: TabularConfig, table: Table, rows: Any, data_version: str) -> None:
+    def __init__(self, config: TabularConfig, table: Table, rows: Any, data_version: str, *, is_validation: bool = False) -> None:
         """Splits `rows`, positions in the table, into training part and holdout. Raises Failure (exit 2 or 4)."""
         self._config = config
+        self._is_validation = is_validation
         self._table = table
         self._data_version = data_version
         self._is_classifier = is_classifier(self._estimator(config.params))
@@ -84,28 +87,62 @@ class TabularTask:
 
     @classmethod
     def open(cls, config: TabularConfig, frame: pd.DataFrame, target: str, data_version: str) -> "TabularTask":
-        table = examine(frame, config, target, estimator.build(config.estimator, config.params, config.seed))
+        if config.estimator is None:
+            config = config.model_copy(update={"estimator": _suitable(frame, target)})
+        table = examine(frame, config, target, estimator.build(_path(config), config.params, config.seed))
         return cls(config, table, np.arange(len(table.target)), data_version)
 
     @property
     def rows(self) -> int:
         return len(self._table.target)
 
+    @property
+    def algorithm(self) -> str:
+        return _path(self._config)
+
     def defaults(self) -> Params:
         return dict(self._config.params)
 
     def suggest(self, trial: Any) -> Params:
-        raise Failure(Reason.RETUNE_UNSUPPORTED, f"no search space is known for {self._config.estimator}: leave out spec.retune")
+        """config.search or what is known of the estimator is searched; other parameters stay as configured."""
+        space = self._config.search or spaces.KNOWN.get(self.algorithm.rpartition(".")[2])
+        if space is None:
+            example = "{alpha: {type: float, low: 0.001, high: 10, log: true}}"
+            raise Failure(
+                Reason.BAD_CONFIGURATION,
+                f"no search space is known for {self.algorithm}: write config.search with its parameters' ranges, e.g. {example}",
+            )
+        known = estimator.parameter_names(self.algorithm)
+        if unknown := sorted(set(space) - known):
+            message = f"config.search: {self.algorithm} has no parameter {', '.join(unknown)}: it has {', '.join(sorted(known))}"
+            raise Failure(Reason.INVALID_PARAMS, message)
+        return {**self._config.params, **spaces.suggest(space, trial)}
 
     def fit(self, params: Mapping[str, Any], *, report: Report = lambda done: None) -> Any:
         """With the preprocessing that the table needs."""
+        return self._fit(_with_preprocessing(self._table, self._estimator(params)))
+
+    def stages(self, params: Mapping[str, Any]) -> Iterator[tuple[float, Any]]:
+        """With a quarter and a half of its trees first, where it is made of trees and does not stop early by itself."""
         kind = self._estimator(params)
         model = _with_preprocessing(self._table, kind)
+        size = spaces.size_of_growing(kind, len(self._train))
+        if size is not None:
+            whole = getattr(kind, size)
+            kind.set_params(warm_start=True)
+            for part in STAGES:
+                if (count := int(whole * part)) > 0:
+                    kind.set_params(**{size: count})
+                    yield part, self._fit(model)
+            kind.set_params(**{size: whole})
+        yield 1.0, self._fit(model)
+
+    def _fit(self, model: Any) -> Any:
         target = self._table.target[self._train]
         try:
-            return model.fit(self._table.features.iloc[self._train], target, **self._row_weights(model, kind, target))
+            return model.fit(self._table.features.iloc[self._train], target, **self._row_weights(model, target))
         except REFUSALS as error:
-            raise Failure(Reason.TRAINING_REFUSED, f"{type(kind).__name__} refuses this data: {error}") from error
+            raise Failure(Reason.TRAINING_REFUSED, f"{self.algorithm.rpartition('.')[2]} refuses this data: {error}") from error
 
     def evaluate(self, model: Any) -> Evaluation:
         """Metrics as metrics.py has them; units are rows."""
@@ -119,10 +156,12 @@ class TabularTask:
             raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
         protocol = "stratified-holdout" if self._is_classifier else "holdout"
         identity = hashlib.sha256(f"{self._data_version} {sorted(self._test.tolist())}".encode()).hexdigest()
+        if self._is_validation:  # 200 resamples for a standard error that no trial is asked for
+            scores = {name: paired.Score(each.value) for name, each in scores.items()}
         return paired.evaluation(scores, protocol, "sha256:" + identity, len(target))
 
     def validation(self) -> "TabularTask":
-        return TabularTask(self._config, self._table, self._train, self._data_version)
+        return TabularTask(self._config, self._table, self._train, self._data_version, is_validation=True)
 
     def serialise(self, model: Any) -> tuple[bytes, dict[str, Any]]:
         content, trusted = artifact.serialise(model, self._table.features.iloc[self._test[:SAMPLE_ROWS]])
@@ -144,13 +183,27 @@ class TabularTask:
         return model
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
-        return balance.weigh_classes(estimator.build(self._config.estimator, params, self._config.seed), self._config.class_weight)
+        return balance.weigh_classes(estimator.build(self.algorithm, params, self._config.seed), self._config.class_weight)
 
-    def _row_weights(self, model: Any, kind: Any, target: Any) -> dict[str, Any]:
+    def _row_weights(self, model: Any, target: Any) -> dict[str, Any]:
         """What fit() takes beside the data, where the estimator itself cannot weigh the classes."""
-        weights = balance.row_weights(kind, self._config.class_weight, target)
-        name = "model__sample_weight" if isinstance(model, Pipeline) else "sample_weight"
-        return {} if weights is None else {name: weights}
+        is_pipeline = isinstance(model, Pipeline)
+        weights = balance.row_weights(model["model"] if is_pipeline else model, self._config.class_weight, target)
+        return {} if weights is None else {"model__sample_weight" if is_pipeline else "sample_weight": weights}
+
+
+def _path(config: TabularConfig) -> str:
+    assert config.estimator is not None, "open() has chosen one"
+    return config.estimator
+
+
+def _suitable(frame: pd.DataFrame, target: str) -> str:
+    """The estimator for a search that names none: of classes when the target is no number, or one of a few integers."""
+    is_class = True
+    if target in frame.columns and types.is_numeric_dtype(frame[target]) and not types.is_complex_dtype(frame[target]):
+        values = np.unique(frame[target].dropna().to_numpy("float64"))
+        is_class = len(values) <= MAX_CLASSES and bool((values == np.round(values)).all())
+    return "sklearn.ensemble.HistGradientBoosting" + ("Classifier" if is_class else "Regressor")
 
 
 def _split(target: Any, rows: Any, config: TabularConfig, is_stratified: bool) -> Any:

@@ -10,9 +10,9 @@ Importing this module imports nothing heavy; opening a task does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from retrain_trainer.config import Config, TabularConfig
 from retrain_trainer.dataversion import DataSet
@@ -55,6 +55,10 @@ class Task(Protocol):
     def rows(self) -> int:
         """Rows of the data, holdout included."""
 
+    @property
+    def algorithm(self) -> str:
+        """What is trained, as the result names it: the configuration's, or what was chosen where it names none."""
+
     def defaults(self) -> Params:
         """Parameters as the configuration gives them."""
 
@@ -78,6 +82,14 @@ class Task(Protocol):
 
     def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Model:
         """Another run's model, for evaluate(). Executes nothing that the content says. Raises Incomparable."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A task that can tell early which parameters lead nowhere."""
+
+    def stages(self, params: Mapping[str, Any]) -> Iterator[tuple[float, Model]]:
+        """The model of fit(params) as it grows, with the share of it that is fitted; the last is 1, the whole. Raises as fit() does."""
 
 
 class Incomparable(Exception):

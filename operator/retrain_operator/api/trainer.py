@@ -150,6 +150,26 @@ class KeyRef(SpecModel):
     key: str = Field(min_length=1, max_length=253, description="Key in its data.")
 
 
+_MODEL_FIELDS = {"tabular": {"estimator"}, "recommender": {"algorithm"}}
+# The fields that rules read; the rest of it is the trainer's own. The two tasks are the default trainer's.
+Config = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra={
+            "properties": {name: {"type": "string"} for name in ("task", "estimator", "algorithm")},
+            "x-kubernetes-preserve-unknown-fields": True,
+        }
+    ),
+]
+NAMES_A_MODEL = Rule(
+    "has(self.retune) || !has(self.config) || !has(self.config.task) || ("
+    "(self.config.task != 'tabular' || has(self.config.estimator)) && (self.config.task != 'recommender' || has(self.config.algorithm)))",
+    "without retune the model configuration is required: give config.estimator for task tabular, config.algorithm for task recommender, "
+    "and their params, or set retune to have them searched for",
+    lambda run: run.retune is not None or not run.config or _MODEL_FIELDS.get(str(run.config.get("task")), set()) <= set(run.config),
+)
+
+
 class ConfigFrom(SpecModel):
     """Where the trainer's configuration stands, when it is not written in the spec."""
 
