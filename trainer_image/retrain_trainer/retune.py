@@ -11,8 +11,9 @@ from retrain_trainer.contract import Failure, Reason
 
 # Which way is better; a metric at k (ndcg@20) goes by its name before the @.
 DIRECTIONS: dict[str, Literal["Maximize", "Minimize"]] = {
-    **dict.fromkeys(("accuracy", "roc_auc", "f1", "r2", "ndcg", "recall", "map"), "Maximize"),
-    **dict.fromkeys(("log_loss", "rmse", "mae"), "Minimize"),
+    **dict.fromkeys(("accuracy", "balanced_accuracy", "roc_auc", "average_precision", "f1", "precision", "recall"), "Maximize"),
+    **dict.fromkeys(("r2", "ndcg", "map"), "Maximize"),
+    **dict.fromkeys(("log_loss", "brier", "rmse", "mae", "mape"), "Minimize"),
 }
 
 
