@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES
+from retrain_operator.manifests.runs import manual_run_name
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
@@ -61,5 +62,23 @@ async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> Non
     assert await real_world.list(RUNS) == []
 
 
+async def test_10_unchanged_data_is_skipped(real_world: RealWorld) -> None:
+    await apply(real_world, example("10"))
+    async with real_world.operator():
+        names = []
+        for token in ("one", "two"):
+            await real_world.patch(SCHEDULES, "wine-weekly", {"metadata": {"annotations": {"retrain.dev/requestedAt": token}}})
+            names.append(manual_run_name("wine-weekly", token))
+            await real_world.wait_for(RUNS, names[-1], is_finished, deadline_s=120)
+            # The next run is told of what this one saw.
+            await real_world.wait_for(SCHEDULES, "wine-weekly", lambda body: "lastTrained" in body["status"])
+        first, second = [await real_world.get(RUNS, name) for name in names]
+    assert first is not None
+    assert second is not None
+    assert [phase(first), phase(second)] == ["Completed", "Skipped"]
+    assert second["status"]["result"]["reason"] == "DataUnchanged"
+    assert second["status"]["result"]["data"]["version"] == first["status"]["result"]["data"]["version"]
+
+
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "09"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "09", "10"]
