@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from retrain_trainer import memory
 from retrain_trainer import result as results
@@ -26,10 +26,13 @@ from retrain_trainer.progress import Progress
 from retrain_trainer.result import ArtifactSection, ConfigSection, EvaluationSection, Result
 from retrain_trainer.runfolder import RunFolder
 from retrain_trainer.supervise import Channel
-from retrain_trainer.task import Task, open_task
+from retrain_trainer.task import Evaluation, Task, open_task
+
+if TYPE_CHECKING:
+    from retrain_trainer.champion import Comparison
 
 LOAD_FROM, FIT_FROM, FIT_TO = 5, 20, 80  # per cent of progress
-LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec")
+LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec", "irspack")
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +112,9 @@ class Run:
         task = self._load(config, data_set)
         self._progress.report(FIT_FROM)
         params = task.defaults()
+        self._tell_config(params=params)
         with self._phase("fit"):
-            log.info("loaded %d rows, fitting %s", task.rows, config.algorithm)
+            log.info("loaded %d rows, fitting %s", task.rows, task.algorithm)
             model = task.fit(params, report=self._report_fit)
         self._progress.report(FIT_TO)
         with self._phase("evaluate"):
@@ -118,6 +122,9 @@ class Run:
             result.metrics = evaluation.metrics
             result.evaluation = EvaluationSection(evaluation.protocol, evaluation.holdout, evaluation.n)
         log.info("metrics on a holdout of %d: %s", evaluation.n, result.metrics)
+        if evaluation.baseline and not evaluation.baseline["isBeaten"]:
+            log.warning("not better than the baseline %s: %s", evaluation.baseline["algorithm"], evaluation.baseline["metrics"])
+        compared = self._compare(task, evaluation)
         self._progress.report(90, result.metrics)
         with self._phase("write"):
             content, described = task.serialise(model)
@@ -125,15 +132,32 @@ class Run:
             sha256 = folder.write(name, content)
             written = ArtifactSection(folder.uri(name), sha256, len(content), described["format"])
             manifest = self._manifest(raw, data_set, {**dataclasses.asdict(written), **described})
-            manifest["evaluation"] |= {"stderr": evaluation.stderr}
+            manifest["evaluation"] |= {"stderr": evaluation.stderr, "baseline": evaluation.baseline or None}
+            if compared:
+                manifest["champion"] |= {"uri": compared.uri, "table": compared.table}
             manifest |= task.describe(model)
             self._channel.commit()
             folder.commit(_manifest_bytes(manifest))
             result.artifact = written
         log.info("wrote %s, %d bytes, sha256 %s", written.uri, written.bytes, written.sha256)
 
+    def _compare(self, task: Task, evaluation: Evaluation) -> "Comparison | None":
+        """The model in use on the same holdout, where the operator named one."""
+        if self._environment.champion is None:
+            return None
+        with self._phase("champion"):
+            from retrain_trainer import champion
+
+            compared = champion.compare(self._environment.champion, task, evaluation)
+            self._result.champion = compared.section
+        return compared
+
     def _report_fit(self, done: float) -> None:
         self._progress.report(FIT_FROM + int((FIT_TO - FIT_FROM) * done))
+
+    def _tell_config(self, **fields: Any) -> None:
+        assert self._result.config is not None
+        self._result.config = dataclasses.replace(self._result.config, **fields)
 
     def _manifest(self, raw: dict[str, Any], data_set: DataSet, artifact: dict[str, Any]) -> dict[str, Any]:
         """Everything about the run that has no room in the result. Its phaseSeconds end before the write."""
