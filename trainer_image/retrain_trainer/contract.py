@@ -149,6 +149,14 @@ Choice = TypeVar("Choice", Mode, DataCheck)
 
 
 @dataclass(frozen=True)
+class ChampionReference:
+    """The model in use: where its artifact lies, and the sha256 in hex that it is trusted by."""
+
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Environment:
     """What the operator gave, parsed. None and "" mean: not given."""
 
@@ -164,6 +172,7 @@ class Environment:
     retune: str | None
     previous_data_version: str | None
     previous_config_hash: str | None
+    champion: ChampionReference | None
     output_uri: str | None
     deadline_s: float | None
 
@@ -210,9 +219,20 @@ def parse_environment(env: Mapping[str, str]) -> Environment:
         retune=given("RETRAIN_RETUNE"),
         previous_data_version=given("RETRAIN_PREVIOUS_DATA_VERSION"),
         previous_config_hash=given("RETRAIN_PREVIOUS_CONFIG_HASH"),
+        champion=_champion(given("RETRAIN_CHAMPION_URI"), given("RETRAIN_CHAMPION_SHA256")),
         output_uri=output_uri,
         deadline_s=_deadline(given("RETRAIN_DEADLINE_SECONDS")),
     )
+
+
+def _champion(uri: str | None, sha256: str | None) -> ChampionReference | None:
+    if uri is None and sha256 is None:
+        return None
+    if uri is None or sha256 is None:
+        raise Failure(Reason.SETUP_MISSING, "RETRAIN_CHAMPION_URI and RETRAIN_CHAMPION_SHA256 go together: set both or neither")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise Failure(Reason.SETUP_MISSING, f"RETRAIN_CHAMPION_SHA256 is {sha256[:80]!r}: it is 64 hexadecimal digits")
+    return ChampionReference(uri, sha256)
 
 
 def _choice(kind: type[Choice], name: str, value: str) -> Choice:

@@ -5,6 +5,7 @@ theirs in the holdout that is not in their history, also one that no model can k
 what is not in their history.
 """
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -84,7 +85,16 @@ class RecommenderTask:
         found = self._score(model)
         key = f"ndcg@{k}"
         return dataclasses.replace(
-            found, metrics={**found.metrics, f"baseline_{key}": baseline.metrics[key]}, baseline={"algorithm": BASELINE, **baseline.metrics}
+            found,
+            metrics={**found.metrics, f"baseline_{key}": baseline.metrics[key]},
+            baseline={
+                "algorithm": BASELINE,
+                "metrics": baseline.metrics,
+                "stderr": baseline.stderr,
+                "diffStderr": paired.difference_stderr(found, baseline),
+                "isBeaten": found.metrics[key] > baseline.metrics[key],
+            },
+            shared=frozenset({f"baseline_{key}"}),
         )
 
     def validation(self) -> "RecommenderTask":
@@ -92,9 +102,8 @@ class RecommenderTask:
 
     def rival(self, config: RecommenderConfig) -> "RecommenderTask":
         """The same split for another configuration's algorithm."""
-        other = RecommenderTask.__new__(RecommenderTask)
-        same_split = self._config.model_copy(update={"algorithm": config.algorithm, "params": config.params, "seed": config.seed})
-        other.__dict__.update(self.__dict__, _config=same_split)
+        other = copy.copy(self)
+        other._config = self._config.model_copy(update={"algorithm": config.algorithm, "params": config.params, "seed": config.seed})
         return other
 
     def serialise(self, model: RecommenderModel) -> tuple[bytes, dict[str, Any]]:
@@ -105,25 +114,27 @@ class RecommenderTask:
         return content, {"format": recommendermodel.FORMAT, "schema": recommendermodel.SCHEMA, "trustedTypes": []}
 
     def describe(self, model: RecommenderModel) -> dict[str, Any]:
-        config, train = self._config, self._train
-        columns = {"user": config.user_column, "item": config.item_column, "time": config.time_column, "weight": config.weight_column}
         return {
             "interactions": {
-                "columns": columns,
+                "columns": self._columns,
                 "users": len(self._users),
                 "items": len(self._items),
-                "training": len(train),
+                "training": len(self._train),
                 "holdout": len(self._held),
-                "trainedTo": interactions.last_time(train),
+                "trainedTo": interactions.last_time(self._train),
                 "holdoutFrom": interactions.first_time(self._held),
             }
         }
 
+    def admit(self, manifest: Mapping[str, Any]) -> None:
+        theirs = manifest.get("interactions")
+        if not isinstance(theirs, dict):
+            raise Incomparable("it is of another task than recommender")
+        if theirs.get("columns") != self._columns:
+            raise Incomparable(f"it was trained on other columns: {theirs.get('columns')}")
+
     def restore(self, content: bytes, manifest: Mapping[str, Any]) -> RecommenderModel:
         """Knows other users and items as a rule; it is scored on the items that it knows, for the histories of this training part."""
-        theirs, ours = manifest.get("interactions"), self.describe(None)["interactions"]  # type: ignore[arg-type]
-        if not isinstance(theirs, dict) or theirs.get("columns") != ours["columns"]:
-            raise Incomparable("it was trained on other columns")
         try:
             return recommendermodel.read(content)
         except MemoryError:
@@ -140,6 +151,11 @@ class RecommenderTask:
         if isinstance(begins, str) and isinstance(ended, str):
             return ended < begins
         return isinstance(begins, float) and isinstance(ended, (int, float)) and ended < begins
+
+    @property
+    def _columns(self) -> dict[str, str | None]:
+        config = self._config
+        return {"user": config.user_column, "item": config.item_column, "time": config.time_column, "weight": config.weight_column}
 
     def _fit(self, algorithm: str, params: Mapping[str, Any], report: Report) -> RecommenderModel:
         arrays = recommenders.fit(recommenders.parse(algorithm, params), self._history, self._config.seed, report)

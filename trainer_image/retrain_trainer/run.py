@@ -27,15 +27,16 @@ from retrain_trainer.result import ArtifactSection, ConfigSection, EvaluationSec
 from retrain_trainer.retune import Retune, parse_retune
 from retrain_trainer.runfolder import RunFolder
 from retrain_trainer.supervise import Channel
-from retrain_trainer.task import Task, open_task
+from retrain_trainer.task import Evaluation, Task, open_task
 
 if TYPE_CHECKING:
+    from retrain_trainer.champion import Comparison
     from retrain_trainer.search import Found
     from retrain_trainer.trialstore import TrialStore
 
 LOAD_FROM, FIT_FROM, FIT_TO = 5, 20, 80  # per cent of progress
 SEARCH_TO = 70  # of a fit that a search precedes
-LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec", "optuna")
+LIBRARIES = ("retrain-trainer", "scikit-learn", "skops", "numpy", "scipy", "pandas", "pyarrow", "fsspec", "irspack", "optuna")
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +126,7 @@ class Run:
             name = study_name(self._environment.root_run_id, data_version, self._result.config.hash, validation)
             with open_store(retune.folder, name) as store:
                 found = search.run(store, name)
-        self._tell_config(params=found.params, retuned=True, trials=len(found.trials))
+        self._tell_config(retuned=True, trials=len(found.trials))
         return found, store
 
     def _train(self, config: Config, retune: Retune | None, raw: dict[str, Any], data_set: DataSet) -> None:
@@ -138,6 +139,7 @@ class Run:
         self._progress.report(FIT_FROM)
         found, store = self._search(config, retune, task, data_set.version) if retune else (None, None)
         params = found.params if found else task.defaults()
+        self._tell_config(params=params)
         with self._phase("fit"):
             log.info("loaded %d rows, fitting %s", task.rows, task.algorithm)
             model = task.fit(params, report=self._report_fit)
@@ -147,6 +149,9 @@ class Run:
             result.metrics = evaluation.metrics
             result.evaluation = EvaluationSection(evaluation.protocol, evaluation.holdout, evaluation.n)
         log.info("metrics on a holdout of %d: %s", evaluation.n, result.metrics)
+        if evaluation.baseline and not evaluation.baseline["isBeaten"]:
+            log.warning("not better than the baseline %s: %s", evaluation.baseline["algorithm"], evaluation.baseline["metrics"])
+        compared = self._compare(task, evaluation)
         self._progress.report(90, result.metrics)
         with self._phase("write"):
             content, described = task.serialise(model)
@@ -154,7 +159,9 @@ class Run:
             sha256 = folder.write(name, content)
             written = ArtifactSection(folder.uri(name), sha256, len(content), described["format"])
             manifest = self._manifest(raw, data_set, {**dataclasses.asdict(written), **described})
-            manifest["evaluation"] |= {"stderr": evaluation.stderr}
+            manifest["evaluation"] |= {"stderr": evaluation.stderr, "baseline": evaluation.baseline or None}
+            if compared:
+                manifest["champion"] |= {"uri": compared.uri, "table": compared.table}
             manifest |= task.describe(model)
             if found:
                 manifest["search"] = found.to_json()
@@ -164,6 +171,17 @@ class Run:
         if store:
             store.discard()
         log.info("wrote %s, %d bytes, sha256 %s", written.uri, written.bytes, written.sha256)
+
+    def _compare(self, task: Task, evaluation: Evaluation) -> "Comparison | None":
+        """The model in use on the same holdout, where the operator named one."""
+        if self._environment.champion is None:
+            return None
+        with self._phase("champion"):
+            from retrain_trainer import champion
+
+            compared = champion.compare(self._environment.champion, task, evaluation)
+            self._result.champion = compared.section
+        return compared
 
     def _report_fit(self, done: float) -> None:
         begins = SEARCH_TO if self._result.config and self._result.config.retuned else FIT_FROM

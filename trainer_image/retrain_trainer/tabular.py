@@ -4,6 +4,7 @@ Numeric columns go in as they are; missing values are imputed with the median wh
 Text columns are one-hot encoded, the rare categories together. All of it is part of the model that is written.
 """
 
+import copy
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -170,15 +171,28 @@ class TabularTask:
         classes = model.classes_.tolist() if hasattr(model, "classes_") else None
         return {"table": {"target": self._table.target_name, "columns": columns, "classes": classes}}
 
-    def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Any:
+    def admit(self, manifest: Mapping[str, Any]) -> None:
         theirs, ours = manifest.get("table"), self.describe(None)["table"]
-        if not isinstance(theirs, dict) or (theirs.get("target"), theirs.get("columns")) != (ours["target"], ours["columns"]):
-            raise Incomparable("it was trained on other columns")
-        model = artifact.restore(content, manifest)
+        if not isinstance(theirs, dict):
+            raise Incomparable("it is of another task than tabular")
+        if (theirs.get("target"), theirs.get("columns")) != (ours["target"], ours["columns"]):
+            raise Incomparable("it was trained on other columns, or for another target")
         classes = np.unique(self._table.target[self._train]).tolist() if self._is_classifier else None
-        if self.describe(model)["table"]["classes"] != classes:
+        if theirs.get("classes") != classes:
             raise Incomparable("it tells other classes apart")
-        return model
+
+    def is_later_than(self, manifest: Mapping[str, Any]) -> bool:
+        return False  # rows are held out at random
+
+    def rival(self, config: TabularConfig) -> "TabularTask":
+        other = copy.copy(self)
+        other._config = config.model_copy(update={"holdout": self._config.holdout})
+        if is_classifier(other._estimator(config.params)) != self._is_classifier:
+            raise Incomparable("one is a classifier and the other a regressor")
+        return other
+
+    def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Any:
+        return artifact.restore(content, manifest)
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
         return estimator.build(self.algorithm, params, self._config.seed)

@@ -46,6 +46,7 @@ class Evaluation:
     n: int
     resampled: dict[str, Values] = field(default_factory=dict)
     baseline: dict[str, Any] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()  # metrics of the holdout and not of the model: the baseline's
 
 
 class Task(Protocol):
@@ -80,8 +81,17 @@ class Task(Protocol):
     def describe(self, model: Model) -> dict[str, Any]:
         """The manifest's sections on what the model was made of, e.g. `table`."""
 
+    def admit(self, manifest: Mapping[str, Any]) -> None:
+        """Raises Incomparable when the model that another run's manifest tells of cannot be scored on this holdout."""
+
+    def is_later_than(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether all of this holdout is later than anything that the manifest's model was trained on."""
+
+    def rival(self, config: Any) -> Task:
+        """The same split, to fit what another configuration of this task names. Raises Incomparable."""
+
     def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Model:
-        """Another run's model, for evaluate(). Executes nothing that the content says. Raises Incomparable."""
+        """The model of a manifest that was admitted, for evaluate(). Executes nothing that the content says. Raises Incomparable."""
 
 
 @runtime_checkable
