@@ -62,10 +62,11 @@ clean: ## Remove everything that was built here; the control plane's cache stays
 $(VENV)/.installed: pyproject.toml trainer_image/pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): the operator and the trainer with scikit-learn (one or two minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable . --editable ./trainer_image
+	@$(PIP) --editable . --editable './trainer_image[recommender]'
+	@$(PIP) --no-deps irspack
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
 	@echo "Adding the tools for tests and checks to $(VENV) (half a minute, once)"
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-warn-conflicts --editable '.[dev]' # irspack is meant to lack some, see trainer_image/pyproject.toml
 	@touch $@

@@ -61,5 +61,15 @@ async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> Non
     assert await real_world.list(RUNS) == []
 
 
+async def test_08_a_recommender_beats_its_baseline(real_world: RealWorld) -> None:
+    await apply(real_world, example("08"))
+    async with real_world.operator():
+        done = await real_world.wait_for(RUNS, "shop-once", is_finished, deadline_s=180)
+    assert phase(done) == "Completed", done["status"]
+    result = done["status"]["result"]
+    assert result["artifact"]["format"] == "npz"
+    assert result["metrics"]["ndcg@20"] > result["metrics"]["baseline_ndcg@20"]
+
+
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "09"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "08", "09"]

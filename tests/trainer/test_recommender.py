@@ -111,7 +111,7 @@ def test_times_as_people_write_them(column: str) -> None:
         pytest.param(SHOP.assign(user="a"), {}, Reason.TOO_LITTLE_DATA, "of 1 users", id="one user"),
         pytest.param(SHOP.assign(w=0), {"weightColumn": "w"}, Reason.TOO_LITTLE_DATA, "0 interactions", id="no weight at all"),
         pytest.param(SHOP, {"minUserInteractions": 9}, Reason.TOO_LITTLE_DATA, "lower holdout.fraction", id="nobody is frequent"),
-        pytest.param(SHOP.drop_duplicates("user"), {}, Reason.TOO_LITTLE_DATA, "nothing new", id="nothing to hold out"),
+        pytest.param(SHOP.drop_duplicates("user"), {}, Reason.TOO_LITTLE_DATA, "something new", id="nothing to hold out"),
         pytest.param(SHOP.assign(time=1), {"timeColumn": "time"}, Reason.TOO_LITTLE_DATA, "0 of 9", id="all at once"),
     ],
 )
