@@ -6,7 +6,7 @@ from typing import Any
 
 from retrain_trainer.retune import Retune
 from retrain_trainer.search import Found, Search, study_name
-from retrain_trainer.task import Evaluation, Params, Report
+from retrain_trainer.task import Evaluation, Params
 from retrain_trainer.trialstore import open_store
 
 
@@ -23,10 +23,7 @@ class Clock:
 
 
 class Hill:
-    """Task over one number. `on_fit` is called with each trial's x before it is fitted."""
-
-    rows = 100
-    algorithm = "hill"
+    """A search over one number. `on_fit` is called with each trial's x before it is fitted."""
 
     def __init__(self, given: Params | None = None, on_fit: Callable[[float], None] = lambda x: None, high: float = 1.0) -> None:
         self.given = given or {}
@@ -40,26 +37,14 @@ class Hill:
     def suggest(self, trial: Any) -> Params:
         return {**self.given, "x": trial.suggest_float("x", -1.0, self.high)}
 
-    def fit(self, params: Mapping[str, Any], *, report: Report = lambda done: None) -> float:
+    def fit(self, params: Mapping[str, Any]) -> float:
         self.fitted.append(params["x"])
         self.on_fit(params["x"])
         return float(params["x"])
 
     def evaluate(self, model: float) -> Evaluation:
         error = (model - 0.3) ** 2
-        return Evaluation({"accuracy": 1 - error, "rmse": error, "own": error, "nothing": float("nan")}, {}, {}, "hill", "hill", self.rows)
-
-    def validation(self) -> "Hill":
-        return self
-
-    def serialise(self, model: float) -> tuple[bytes, dict[str, Any]]:
-        raise NotImplementedError
-
-    def describe(self, model: float) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def restore(self, content: bytes, manifest: Mapping[str, Any]) -> float:
-        raise NotImplementedError
+        return Evaluation({"accuracy": 1 - error, "rmse": error, "own": error, "nothing": float("nan")}, {}, {}, "hill", "hill", 100)
 
 
 class GrowingHill(Hill):

@@ -128,7 +128,7 @@ class Run:
             name = study_name(self._environment.root_run_id, data_version, self._result.config.hash, validation)
             with open_store(retune.folder, name) as store:
                 found = search.run(store, name)
-        self._tell_config(params=found.params, retuned=True, trials=len(found.trials))
+        self._tell_config(retuned=True, trials=len(found.trials))
         return found, store
 
     def _train(self, config: Config, retune: Retune | None, raw: dict[str, Any], data_set: DataSet) -> None:

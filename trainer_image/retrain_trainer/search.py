@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from retrain_trainer.budget import Budget, Spent
 from retrain_trainer.contract import Failure, Reason
 from retrain_trainer.retune import Retune
-from retrain_trainer.task import Params, Staged, Task
+from retrain_trainer.task import Evaluation, Model, Params, Staged
 from retrain_trainer.trialstore import TrialStore
 
 RANDOM_TRIALS = 10  # before the sampler has seen enough to learn from
@@ -39,6 +39,15 @@ Told = Callable[[float, Mapping[str, float]], None]  # share of the search that 
 
 log = logging.getLogger(__name__)
 optuna.logging.set_verbosity(optuna.logging.WARNING)  # it tells of every trial, LOG_EVERY is enough
+
+
+class Objective(Protocol):
+    """What of a task a search needs; see task.py. Where it is also Staged, trials may be given up early."""
+
+    def defaults(self) -> Params: ...
+    def suggest(self, trial: Any) -> Params: ...
+    def fit(self, params: Mapping[str, Any]) -> Model: ...
+    def evaluate(self, model: Model) -> Evaluation: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Found:
         return {"endedBy" if name == "ended_by" else name: value for name, value in dataclasses.asdict(self).items()}
 
 
-def study_name(root_run_id: str, data_version: str, config_hash: str, task: Task) -> str:
+def study_name(root_run_id: str, data_version: str, config_hash: str, task: Objective) -> str:
     """Of the search of all attempts of a run; another one for other data, configuration or space, whose trials never mix."""
     content = json.dumps([data_version, config_hash, space(task)])
     return f"{root_run_id}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
@@ -67,7 +76,9 @@ def study_name(root_run_id: str, data_version: str, config_hash: str, task: Task
 class Search:
     """One search over `task`, the validation split. `clock_s` tells the seconds since the trainer started; `told` hears of every trial."""
 
-    def __init__(self, task: Task, retune: Retune, seed: int, clock_s: Callable[[], float], deadline_s: float | None, told: Told) -> None:
+    def __init__(
+        self, task: Objective, retune: Retune, seed: int, clock_s: Callable[[], float], deadline_s: float | None, told: Told
+    ) -> None:
         self._task = task
         self._retune = retune
         self._seed = seed
@@ -170,7 +181,7 @@ class Search:
         return Found(best.user_attrs["params"], metric, direction, value, best.number, ended_by, [_row(each) for each in trials])
 
 
-def space(task: Task) -> dict[str, str]:
+def space(task: Objective) -> dict[str, str]:
     """Name and range of what is searched. Raises what suggest() raises, before anything is fitted."""
     trial: Trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0)).ask()
     task.suggest(trial)
