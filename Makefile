@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster cluster controlplane test faults bench lint verify crds format images clean
+.PHONY: help demo demo-cluster cluster controlplane test faults bench bench-trainer lint verify crds format images clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ faults: $(VENV)/.developing ## Inject every fault into every write and watch, an
 bench: $(VENV)/.developing ## Measure speed and memory beside the native CronJob controller; writes docs/benchmarks.md
 	@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.bench
+
+bench-trainer: $(VENV)/.developing ## Measure the trainer's time and memory; writes docs/benchmarks-trainer.md (about 20 minutes)
+	$(BIN)/python -m tests.bench.trainer
 
 lint: $(VENV)/.developing ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .
@@ -62,10 +65,11 @@ clean: ## Remove everything that was built here; the control plane's cache stays
 $(VENV)/.installed: pyproject.toml trainer_image/pyproject.toml constraints.txt
 	@echo "Setting up $(VENV): the operator and the trainer with scikit-learn (one or two minutes, once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable . --editable ./trainer_image
+	@$(PIP) --editable . --editable './trainer_image[recommender]'
+	@$(PIP) --no-deps irspack
 	@touch $@
 
 $(VENV)/.developing: $(VENV)/.installed
 	@echo "Adding the tools for tests and checks to $(VENV) (half a minute, once)"
-	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-warn-conflicts --editable '.[dev]' # irspack is meant to lack some, see trainer_image/pyproject.toml
 	@touch $@

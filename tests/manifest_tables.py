@@ -61,6 +61,11 @@ _ALONE = "podTemplate stands alone: move image, env, resources and the other fie
 _QUANTITY = "write quantities as Kubernetes takes them, e.g. cpu: 500m and memory: 4Gi"
 
 REFUSED_BY_RULE = [
+    pytest.param(
+        run(data={"uri": "s3://lake/x", "maxAgeSeconds": 3600}),
+        ["spec.data", "set data.check: Skip beside data.maxAgeSeconds"],
+        id="maxAgeSeconds without the check",
+    ),
     pytest.param(schedule(schedule="0 2 * *"), _FIVE_FIELDS, id="four cron fields"),
     pytest.param(schedule(schedule="0 0 2 * * 0"), [*_FIVE_FIELDS, "seconds are not supported"], id="six cron fields: seconds"),
     pytest.param(schedule(schedule=""), _FIVE_FIELDS, id="empty schedule"),
@@ -124,6 +129,21 @@ REFUSED_BY_RULE = [
         id="config and configFrom",
     ),
     pytest.param(
+        schedule(of_runs=template(config={"task": "tabular", "params": {"max_iter": 9}})),
+        [_SPEC, "without retune the model configuration is required: give config.estimator for task tabular"],
+        id="task tabular without estimator and without retune",
+    ),
+    pytest.param(
+        run(config={"task": "recommender"}, retune=ABSENT),
+        ["spec", "config.algorithm for task recommender", "or set retune"],
+        id="task recommender without algorithm and without retune",
+    ),
+    pytest.param(run(retune={"storage": "s3://b/tuning"}), ["spec.retune.storage", "name a folder on a volume"], id="retune storage on S3"),
+    pytest.param(run(retune={"storage": "tuning"}), ["spec.retune.storage", "e.g. file:///tuning"], id="retune storage without a root"),
+    pytest.param(
+        run(retune={"metric": "roc auc"}), ["spec.retune.metric", "write the name of one metric, e.g. roc_auc"], id="retune metric"
+    ),
+    pytest.param(
         run(configFrom={"configMapKeyRef": _REF, "secretKeyRef": _REF}),
         ["spec.configFrom", "set exactly one of configFrom.configMapKeyRef and configFrom.secretKeyRef"],
         id="configFrom both",
@@ -185,6 +205,18 @@ REFUSED_BY_SCHEMA = [
         run(data={"uri": "s3://lake/x", "check": "Maybe"}), "spec.data.check", 'supported values: "Always", "Skip"', id="data check Maybe"
     ),
     pytest.param(
+        run(data={"uri": "s3://lake/x", "select": "Oldest"}),
+        "spec.data.select",
+        'supported values: "Newest", "All"',
+        id="data select Oldest",
+    ),
+    pytest.param(
+        run(data={"uri": "s3://lake/x", "check": "Skip", "maxAgeSeconds": 0}),
+        "spec.data.maxAgeSeconds",
+        "greater than or equal to 1",
+        id="data maxAgeSeconds 0",
+    ),
+    pytest.param(
         run(data={"uri": "s3://lake/x", "format": "xlsx"}), "spec.data.format", 'supported values: "csv", "parquet"', id="data format xlsx"
     ),
     pytest.param(
@@ -194,9 +226,18 @@ REFUSED_BY_SCHEMA = [
         id="imagePullPolicy Sometimes",
     ),
     pytest.param(run(trainer={"podTemplate": {}}), "spec.trainer.podTemplate", _REQUIRED, id="empty podTemplate"),
+    pytest.param(run(retune={"trials": 0}), "spec.retune.trials", "greater than or equal to 1", id="retune: 0 trials"),
+    pytest.param(run(retune={"trials": 1001}), "spec.retune.trials", "less than or equal to 1000", id="retune: 1001 trials"),
+    pytest.param(run(retune={"timeoutSeconds": 0}), "spec.retune.timeoutSeconds", "greater than or equal to 1", id="retune: no time"),
+    pytest.param(
+        run(retune={"direction": "Up"}), "spec.retune.direction", 'supported values: "Maximize", "Minimize"', id="retune: direction Up"
+    ),
+    pytest.param(run(retune={"jobs": 4}), "spec.retune.jobs", 'unknown field "spec.retune.jobs"', id="retune: unknown field"),
+    pytest.param(run(retune=True), "spec.retune", "must be of type object", id="retune: true"),
 ]
 
 REFUSED_BY_THE_API_SERVER_ALONE = [
+    pytest.param(run(config={"task": ["tabular"]}), "spec.config.task", "must be of type string", id="a list as task"),
     pytest.param(
         run(trainer={"image": IMAGE, "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]}),
         "spec.trainer.env",
@@ -225,9 +266,10 @@ _FULL_TEMPLATE = template(
         "affinity": {"nodeAffinity": {}},
         "priorityClassName": "batch",
     },
-    config={"task": "tabular", "params": {"max_iter": 200, "layers": [1, {"deep": [0.5]}]}},
-    data={"uri": "s3://lake/churn/*.parquet", "format": "parquet", "check": "Skip"},
+    config={"task": "tabular", "estimator": "sklearn.svm.SVC", "params": {"max_iter": 200, "layers": [1, {"deep": [0.5]}]}},
+    data={"uri": "s3://lake/churn/*.parquet", "format": "parquet", "check": "Skip", "maxAgeSeconds": 604_800, "select": "All"},
     output={"uri": "s3://models/churn"},
+    retune={"trials": 1000, "timeoutSeconds": 3600, "metric": "ndcg@20", "direction": "Maximize", "storage": "file:///tuning/churn"},
     activeDeadlineSeconds=1,
 )
 ACCEPTED = [
@@ -269,7 +311,7 @@ ACCEPTED = [
             scheduledTime="2026-01-04T02:00:00Z",
             window="w" * 63,
             suspend=True,
-            previous={"run": "churn-29458680", "dataVersion": "a", "configHash": "b"},
+            previous={"run": "churn-29458680", "dataVersion": "a", "configHash": "b", "completionTime": "2026-01-01T02:03:04Z"},
             **_FULL_TEMPLATE,
         ),
         id="run: everything",
@@ -277,6 +319,12 @@ ACCEPTED = [
     pytest.param(run(configFrom={"secretKeyRef": _REF}), id="run: configuration from a Secret"),
     pytest.param(run(trainer={"podTemplate": POD_TEMPLATE}), id="run: podTemplate"),
     pytest.param(run(data={"uri": "sklearn:iris"}), id="run: data alone"),
+    pytest.param(run(retune={}), id="run: retune with defaults"),
+    pytest.param(run(retune={"storage": "/tuning"}, config={"task": "tabular"}), id="run: retune, no estimator"),
+    pytest.param(run(retune={}, config={"task": "recommender"}), id="run: retune, no algorithm"),
+    pytest.param(run(config={"task": "recommender", "algorithm": "ease"}), id="run: algorithm without params"),
+    pytest.param(run(config={"task": "segment", "layers": 3}), id="run: a task of another trainer"),
+    pytest.param(run(config={"rows": 3}), id="run: a configuration without a task"),
 ]
 
 # Each way of writing a field that cron.py accepts. What its own tests accept is here as well.
@@ -308,9 +356,9 @@ REFUSED_CRON = [
     pytest.param("0 2 * * friL", ["day of week"], id="the last Friday"),
 ]
 
-_RUN = {
+_RUN: Body = {
     "mode": "Execute",
-    "config": {"task": "tabular", "target": "a"},
+    "config": {"task": "tabular", "estimator": "sklearn.svm.SVC", "target": "a"},
     "data": {"uri": "sklearn:iris"},
     "output": {"uri": "file:///models"},
     "window": "2025-26",
@@ -319,11 +367,12 @@ _RUN = {
 }
 # (a run, the same edited, the field that the refusal names; None: the edit is accepted)
 CHANGES = [
-    pytest.param(_RUN, {**_RUN, "config": {"task": "tabular", "target": "b"}}, "config", id="config"),
-    pytest.param(_RUN, {**_RUN, "config": {"task": "tabular", "target": "a", "params": {}}}, "config", id="a field more in config"),
+    pytest.param(_RUN, {**_RUN, "config": {**_RUN["config"], "target": "b"}}, "config", id="config"),
+    pytest.param(_RUN, {**_RUN, "config": {**_RUN["config"], "params": {}}}, "config", id="a field more in config"),
     pytest.param(_RUN, {**_RUN, "trainer": {"image": f"{IMAGE}-2"}}, "trainer", id="trainer"),
     pytest.param(_RUN, {**_RUN, "data": {"uri": "sklearn:wine"}}, "data", id="data"),
     pytest.param(_RUN, {**_RUN, "data": {"uri": "sklearn:iris", "check": "Skip"}}, "data", id="data check"),
+    pytest.param(_RUN, {**_RUN, "retune": {}}, "retune", id="retune added"),
     pytest.param(_RUN, {**_RUN, "output": {"uri": "file:///other"}}, "output", id="output"),
     pytest.param(_RUN, {**_RUN, "window": "2026-27"}, "window", id="window"),
     pytest.param(_RUN, {**_RUN, "mode": "Simulate"}, "mode", id="mode"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Body
+from retrain_operator.manifests.runs import manual_run_name
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
@@ -46,6 +47,7 @@ async def test_01_a_schedule_trains_a_model(real_world: RealWorld) -> None:
     [
         pytest.param("02", "iris-simulate", "simulated", id="02: simulated"),
         pytest.param("03", "wine-once", "trained", id="03: trained by hand"),
+        pytest.param("09", "breast-cancer-retune", "trained", id="09: parameters searched for"),
     ],
 )
 async def test_a_run_by_hand(real_world: RealWorld, number: str, name: str, outcome: str) -> None:
@@ -54,6 +56,7 @@ async def test_a_run_by_hand(real_world: RealWorld, number: str, name: str, outc
         done = await real_world.wait_for(RUNS, name, is_finished, deadline_s=120)
     assert phase(done) == "Completed", done["status"]
     assert done["status"]["result"]["outcome"] == outcome
+    assert done["status"]["result"]["config"]["retuned"] is ("retune" in done["spec"])
 
 
 async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> None:
@@ -134,6 +137,34 @@ async def test_07_an_annotation_that_is_applied_makes_one_run(real_world: RealWo
     assert told["status"]["lastHandledRequestedAt"] == "2026-04-02 new features"
     runs = await real_world.list(RUNS)
     assert [run["spec"]["trigger"] for run in runs] == ["Manual", "Manual"], "one for each value, however often it is applied"
+
+
+async def test_08_a_recommender_beats_its_baseline(real_world: RealWorld) -> None:
+    await apply(real_world, example("08"))
+    async with real_world.operator():
+        done = await real_world.wait_for(RUNS, "shop-once", is_finished, deadline_s=180)
+    assert phase(done) == "Completed", done["status"]
+    result = done["status"]["result"]
+    assert result["artifact"]["format"] == "npz"
+    assert result["metrics"]["ndcg@20"] > result["metrics"]["baseline_ndcg@20"]
+
+
+async def test_10_unchanged_data_is_skipped(real_world: RealWorld) -> None:
+    await apply(real_world, example("10"))
+    async with real_world.operator():
+        names = []
+        for token in ("one", "two"):
+            await real_world.patch(SCHEDULES, "wine-weekly", {"metadata": {"annotations": {"retrain.dev/requestedAt": token}}})
+            names.append(manual_run_name("wine-weekly", token))
+            await real_world.wait_for(RUNS, names[-1], is_finished, deadline_s=120)
+            # The next run is told of what this one saw.
+            await real_world.wait_for(SCHEDULES, "wine-weekly", lambda body: "lastTrained" in body["status"])
+        first, second = [await real_world.get(RUNS, name) for name in names]
+    assert first is not None
+    assert second is not None
+    assert [phase(first), phase(second)] == ["Completed", "Skipped"]
+    assert second["status"]["result"]["reason"] == "DataUnchanged"
+    assert second["status"]["result"]["data"]["version"] == first["status"]["result"]["data"]["version"]
 
 
 def test_every_example_is_tested() -> None:

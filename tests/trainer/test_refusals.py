@@ -57,7 +57,12 @@ def test_bad_configuration_exits_2(trainer: Trainer, config: object, reason: str
 @pytest.mark.parametrize(
     ("given", "reason", "message"),
     [
-        pytest.param({"RETUNE": '{"trials": 5}'}, "RetuneUnsupported", "spec.retune", id="retune: not in this version"),
+        pytest.param({"CONFIG": ""}, "BadConfiguration", "set spec.config, e.g. {task: tabular", id="no configuration"),
+        pytest.param({"RETUNE": "{"}, "BadConfiguration", "spec.retune: Invalid JSON", id="retune: not JSON"),
+        pytest.param({"RETUNE": '{"trials": 0}'}, "BadConfiguration", "spec.retune.trials", id="retune: no trials"),
+        pytest.param({"RETUNE": '{"jobs": 4}'}, "BadConfiguration", "spec.retune.jobs", id="retune: unknown field"),
+        pytest.param({"RETUNE": '{"storage": "s3://b/t"}'}, "BadConfiguration", "a folder on a volume", id="retune: storage on S3"),
+        pytest.param({"RETUNE": '{"metric": "r2"}'}, "BadConfiguration", "it is one of accuracy", id="retune: another task's metric"),
         pytest.param({"DATA_URI": ""}, "BadConfiguration", "spec.data.uri", id="data: none"),
         pytest.param({"DATA_URI": "sklearn:titanic"}, "BadConfiguration", "breast_cancer", id="data: unknown data set"),
         pytest.param({"DATA_URI": "ftp://host/x.csv"}, "BadConfiguration", "ftp", id="data: unknown protocol"),
@@ -223,7 +228,7 @@ def test_a_file_of_a_web_server_is_the_same_data(trainer: Trainer, web: str) -> 
     [
         pytest.param({"RUN_ID": ""}, "SetupMissing", "RETRAIN_RUN_ID", id="no run id"),
         pytest.param({"RUN_ID": "../../etc"}, "SetupMissing", "names a folder", id="run id: a path"),
-        pytest.param({"CONFIG": ""}, "SetupMissing", "RETRAIN_CONFIG", id="no configuration"),
+        pytest.param({"ROOT_RUN_ID": "../x"}, "SetupMissing", "RETRAIN_ROOT_RUN_ID", id="root run id that is no folder's name"),
         pytest.param({"CONFIG": "/nowhere/config.json"}, "SetupMissing", "/nowhere/config.json", id="configuration is not there"),
         pytest.param({"CONTRACT": "retrain/v2"}, "SetupMissing", "retrain/v1", id="another contract"),
         pytest.param({"MODE": "DryRun"}, "SetupMissing", "Simulate", id="unknown mode"),

@@ -14,7 +14,7 @@ from tests.trainer.tables import customers, write_csv
 from tests.trainer.test_training import shape
 
 CONFIG = {**TREE, "target": "churned"}
-HEAVY = re.compile(r"\| +(pandas|sklearn|numpy|pyarrow|skops|scipy)\b")
+HEAVY = re.compile(r"\| +(pandas|sklearn|numpy|pyarrow|skops|scipy|optuna)\b")
 
 
 @pytest.fixture

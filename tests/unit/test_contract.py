@@ -17,7 +17,7 @@ from retrain_operator.manifests.jobs import job
 from retrain_operator.rules.progress import mirrored
 
 VALID, BROKEN = check.valid_messages(), check.broken_messages()
-LATER = {"RETRAIN_RETUNE", "RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet
+LATER = {"RETRAIN_CHAMPION_URI", "RETRAIN_CHAMPION_SHA256"}  # of fields that the API does not have yet
 BESIDE = {"PYTHONHASHSEED"}  # no variable of the contract's own
 
 
@@ -55,10 +55,11 @@ def test_exit_codes_are_those_of_the_contract() -> None:
 def test_environment_is_that_of_the_contract() -> None:
     spec = run_spec(
         config={},
-        data={"uri": "u", "format": "csv"},
+        data={"uri": "u", "format": "csv", "select": "All"},
         output={"uri": "o"},
         activeDeadlineSeconds=60,
         window="w",
+        retune={},
         previous={"run": "r", "dataVersion": "d", "configHash": "c"},
     )
     [container] = job(run_metadata(), spec)["spec"]["template"]["spec"]["containers"]

@@ -289,13 +289,13 @@ def test_recent_decisions_are_bounded_newest_first() -> None:
 def test_next_run_is_told_what_the_last_trained_run_saw() -> None:
     decision = decide(schedule(status=schedule_status(last_trained=LAST_TRAINED)), at("12:00"))
     [run] = [each.body for each in decision.actions if isinstance(each, CreateRun)]
-    assert run["spec"]["previous"] == {"run": ELEVEN, "dataVersion": "d1", "configHash": "c1"}
+    assert run["spec"]["previous"] == {"run": ELEVEN, "dataVersion": "d1", "configHash": "c1", "completionTime": "2026-03-02T11:20:00Z"}
 
 
 def test_run_that_ends_as_its_successor_starts_is_what_the_successor_compares_with() -> None:
     observed = schedule(ended("11:00", "12:00", data_version="d2"), status=schedule_status(last_trained=LAST_TRAINED))
     [run] = [each.body for each in decide(observed, at("12:00")).actions if isinstance(each, CreateRun)]
-    assert run["spec"]["previous"] == {"run": ELEVEN, "dataVersion": "d2"}
+    assert run["spec"]["previous"] == {"run": ELEVEN, "dataVersion": "d2", "completionTime": "2026-03-02T12:00:00Z"}
 
 
 def test_decision_that_makes_a_run_says_that_it_starts_something() -> None:

@@ -21,12 +21,14 @@ ENVIRONMENT = frozenset(
         "RETRAIN_CONTRACT",
         "RETRAIN_CONFIG",
         "RETRAIN_RUN_ID",
+        "RETRAIN_ROOT_RUN_ID",
         "RETRAIN_ATTEMPT",
         "RETRAIN_MODE",
         "RETRAIN_WINDOW",
         "RETRAIN_RETUNE",
         "RETRAIN_DATA_URI",
         "RETRAIN_DATA_FORMAT",
+        "RETRAIN_DATA_SELECT",
         "RETRAIN_DATA_CHECK",
         "RETRAIN_PREVIOUS_DATA_VERSION",
         "RETRAIN_PREVIOUS_CONFIG_HASH",
@@ -69,7 +71,6 @@ class Reason(StrEnum):
     INVALID_ESTIMATOR = "InvalidEstimator"  # not importable from scikit-learn, or neither classifier nor regressor
     INVALID_PARAMS = "InvalidParams"  # the estimator does not know a parameter, or refuses its value
     TARGET_MISSING = "TargetMissing"  # config.target is not a column of the data
-    RETUNE_UNSUPPORTED = "RetuneUnsupported"  # this version does not search for parameters
     DATA_NOT_FOUND = "DataNotFound"  # nothing lies at the URI, or the pattern matches nothing
     DATA_UNREADABLE = "DataUnreadable"  # it is there but cannot be opened or parsed
     DATA_CHANGED = "DataChanged"  # a file was changed between computing its version and loading it
@@ -78,10 +79,12 @@ class Reason(StrEnum):
     TOO_LITTLE_MEMORY = "TooLittleMemory"  # Simulate only: the data will not fit into the memory limit
     ARTIFACT_INVALID = "ArtifactInvalid"  # the model cannot be written without pickle, or what was read back differs
     RUN_ALREADY_COMMITTED = "RunAlreadyCommitted"  # runs/<runId>/manifest.json exists; a retry has a run id of its own
+    SEARCH_HELD = "SearchHeld"  # another process searches with the same spec.retune.storage for the same run
     FETCH_FAILED = "FetchFailed"  # the network, on the way to data or output
     SETUP_MISSING = "SetupMissing"  # an environment variable of the contract is missing or malformed
     PACKAGE_MISSING = "PackageMissing"  # the image lacks a package that this URI needs
     OUTPUT_UNWRITABLE = "OutputUnwritable"  # no permission or no space where the artifact or the result goes
+    TRIALS_UNUSABLE = "TrialsUnusable"  # what lies at spec.retune.storage cannot be read or written
     OUT_OF_MEMORY = "OutOfMemory"
     TERMINATED = "Terminated"  # SIGTERM: eviction, deletion, the Job's own deadline
     DEADLINE_EXCEEDED = "DeadlineExceeded"  # RETRAIN_DEADLINE_SECONDS have passed since the trainer started
@@ -96,7 +99,6 @@ EXIT_OF: Mapping[Reason, Exit] = {
     Reason.INVALID_ESTIMATOR: Exit.CONFIGURATION,
     Reason.INVALID_PARAMS: Exit.CONFIGURATION,
     Reason.TARGET_MISSING: Exit.CONFIGURATION,
-    Reason.RETUNE_UNSUPPORTED: Exit.CONFIGURATION,
     Reason.DATA_NOT_FOUND: Exit.DATA,
     Reason.DATA_UNREADABLE: Exit.DATA,
     Reason.DATA_CHANGED: Exit.DATA,
@@ -105,10 +107,12 @@ EXIT_OF: Mapping[Reason, Exit] = {
     Reason.TOO_LITTLE_MEMORY: Exit.REFUSED,
     Reason.ARTIFACT_INVALID: Exit.ARTIFACT,
     Reason.RUN_ALREADY_COMMITTED: Exit.LOCK,
+    Reason.SEARCH_HELD: Exit.LOCK,
     Reason.FETCH_FAILED: Exit.FETCH,
     Reason.SETUP_MISSING: Exit.SETUP,
     Reason.PACKAGE_MISSING: Exit.SETUP,
     Reason.OUTPUT_UNWRITABLE: Exit.SETUP,
+    Reason.TRIALS_UNUSABLE: Exit.SETUP,
     Reason.OUT_OF_MEMORY: Exit.OUT_OF_MEMORY,
     Reason.TERMINATED: Exit.TERMINATED,
     Reason.DEADLINE_EXCEEDED: Exit.TERMINATED,
@@ -142,23 +146,42 @@ class DataCheck(StrEnum):
     SKIP = "Skip"
 
 
-Choice = TypeVar("Choice", Mode, DataCheck)
+class DataSelect(StrEnum):
+    """Which of the files that a folder or a pattern names: the one modified last, or all."""
+
+    NEWEST = "Newest"
+    ALL = "All"
+
+
+Choice = TypeVar("Choice", Mode, DataCheck, DataSelect)
+
+
+@dataclass(frozen=True)
+class ChampionReference:
+    """The model in use: where its artifact lies, and the sha256 in hex that it is trusted by."""
+
+    uri: str
+    sha256: str
 
 
 @dataclass(frozen=True)
 class Environment:
     """What the operator gave, parsed. None and "" mean: not given."""
 
-    config_path: str
+    config_path: str | None
     run_id: str
+    root_run_id: str
     attempt: int
     mode: Mode
     data_uri: str
     data_format: str
+    data_select: DataSelect | None
     data_check: DataCheck
     window: str
+    retune: str | None
     previous_data_version: str | None
     previous_config_hash: str | None
+    champion: ChampionReference | None
     output_uri: str | None
     deadline_s: float | None
 
@@ -182,9 +205,7 @@ def parse_environment(env: Mapping[str, str]) -> Environment:
 
     if (contract := given("RETRAIN_CONTRACT") or CONTRACT) != CONTRACT:
         raise Failure(Reason.SETUP_MISSING, f"RETRAIN_CONTRACT is {contract!r}: this trainer speaks {CONTRACT}")
-    run_id = required("RETRAIN_RUN_ID")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", run_id):
-        raise Failure(Reason.SETUP_MISSING, f"RETRAIN_RUN_ID is {run_id[:80]!r}: it names a folder, so letters, digits, '.', '_', '-' only")
+    run_id = _file_name("RETRAIN_RUN_ID", required("RETRAIN_RUN_ID"))
     mode = _choice(Mode, "RETRAIN_MODE", given("RETRAIN_MODE") or Mode.EXECUTE)
     data_uri = given("RETRAIN_DATA_URI")
     if data_uri is None:
@@ -194,22 +215,34 @@ def parse_environment(env: Mapping[str, str]) -> Environment:
         raise Failure(Reason.BAD_CONFIGURATION, "no place for the model: set spec.output.uri (it arrives as RETRAIN_OUTPUT_URI)")
     if output_uri is not None and len(json.dumps(output_uri)) - 2 > OUTPUT_URI_MAX_BYTES:
         raise Failure(Reason.BAD_CONFIGURATION, f"spec.output.uri is longer than {OUTPUT_URI_MAX_BYTES} bytes")
-    if given("RETRAIN_RETUNE") is not None:
-        raise Failure(Reason.RETUNE_UNSUPPORTED, "this trainer does not search for parameters yet: leave out spec.retune")
     return Environment(
-        config_path=required("RETRAIN_CONFIG"),
+        config_path=given("RETRAIN_CONFIG"),
         run_id=run_id,
+        root_run_id=_file_name("RETRAIN_ROOT_RUN_ID", given("RETRAIN_ROOT_RUN_ID") or run_id),
         attempt=int(_number("RETRAIN_ATTEMPT", given("RETRAIN_ATTEMPT") or "1", r"\d{1,9}")),
         mode=mode,
         data_uri=data_uri,
         data_format=given("RETRAIN_DATA_FORMAT") or "",
+        data_select=_choice(DataSelect, "RETRAIN_DATA_SELECT", select) if (select := given("RETRAIN_DATA_SELECT")) else None,
         data_check=_choice(DataCheck, "RETRAIN_DATA_CHECK", given("RETRAIN_DATA_CHECK") or DataCheck.ALWAYS),
         window=given("RETRAIN_WINDOW") or "",
+        retune=given("RETRAIN_RETUNE"),
         previous_data_version=given("RETRAIN_PREVIOUS_DATA_VERSION"),
         previous_config_hash=given("RETRAIN_PREVIOUS_CONFIG_HASH"),
+        champion=_champion(given("RETRAIN_CHAMPION_URI"), given("RETRAIN_CHAMPION_SHA256")),
         output_uri=output_uri,
         deadline_s=_deadline(given("RETRAIN_DEADLINE_SECONDS")),
     )
+
+
+def _champion(uri: str | None, sha256: str | None) -> ChampionReference | None:
+    if uri is None and sha256 is None:
+        return None
+    if uri is None or sha256 is None:
+        raise Failure(Reason.SETUP_MISSING, "RETRAIN_CHAMPION_URI and RETRAIN_CHAMPION_SHA256 go together: set both or neither")
+    if not re.fullmatch(r"[0-9a-f]{64}", sha256):
+        raise Failure(Reason.SETUP_MISSING, f"RETRAIN_CHAMPION_SHA256 is {sha256[:80]!r}: it is 64 hexadecimal digits")
+    return ChampionReference(uri, sha256)
 
 
 def _choice(kind: type[Choice], name: str, value: str) -> Choice:
@@ -217,6 +250,12 @@ def _choice(kind: type[Choice], name: str, value: str) -> Choice:
         return kind(value)
     except ValueError:
         raise Failure(Reason.SETUP_MISSING, f"{name} is {value[:80]!r}: it is one of {', '.join(kind)}") from None
+
+
+def _file_name(name: str, value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}", value):
+        raise Failure(Reason.SETUP_MISSING, f"{name} is {value[:80]!r}: it names a folder, so letters, digits, '.', '_', '-' only")
+    return value
 
 
 def _number(name: str, value: str, pattern: str) -> str:

@@ -7,7 +7,8 @@
 Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
 file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
 header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
-the schema is the word "parquet". For a data set of scikit-learn it is the data set's name.
+the schema is the word "parquet". For a data set of scikit-learn it is the data set's name; synthetic data has no files,
+and its schema is what it was asked to be.
 
 Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
 that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
@@ -18,16 +19,15 @@ import hashlib
 import importlib.util
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
-from urllib.parse import urlsplit
 
-from retrain_trainer.contract import Failure, Reason
-from retrain_trainer.location import HTTP, Location, locate, reaching
+from retrain_trainer import synthetic
+from retrain_trainer.contract import DataSelect, Failure, Reason
+from retrain_trainer.datafiles import ENDINGS, find, format_by_ending, relative
+from retrain_trainer.location import Location, locate, reaching
 
-ENDINGS = {"csv": (".csv", ".csv.gz"), "parquet": (".parquet", ".pq")}
 BUILT_IN = {
     "breast_cancer": ("breast_cancer.csv",),
     "diabetes": ("diabetes_data_raw.csv.gz", "diabetes_target.csv.gz"),
@@ -52,12 +52,13 @@ class DataFile:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What a run trains on. `format` is csv, parquet or sklearn; `name` the data set's when it is scikit-learn's own."""
+    """What a run trains on. `format` is csv, parquet, sklearn or synthetic; `name` the data set's when it is scikit-learn's own."""
 
     uri: str
     format: str
     files: tuple[DataFile, ...]
     version: str
+    window: str
     name: str = ""
 
     @property
@@ -71,19 +72,24 @@ class DataSet:
                 raise Failure(Reason.DATA_CHANGED, f"{file.path} was changed while it was being read; try again")
 
 
-def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str]) -> DataSet:
-    """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed. Raises Failure (exit 2, 3, 7, 8)."""
+def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str], select: DataSelect | None = None) -> DataSet:
+    """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed.
+
+    `select` None is the newest file of a pattern and every file of a folder. Raises Failure (exit 2, 3, 7, 8).
+    """
     if data_format and data_format not in ENDINGS:
         raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
+    if uri.startswith(synthetic.PREFIX):
+        return _synthetic(uri, data_format, window)
     if uri.startswith(BUILT_IN_PREFIX):
         return _built_in(uri, data_format, window)
     location = locate(uri)
     with reaching(location.shown, location.is_local):
-        root, paths = _find(location, data_format)
-        data_format = data_format or _format_by_ending(paths, location.shown)
-        files = [_fetch(location, path, _relative(path, root), scratch) for path in paths]
+        root, paths = find(location, data_format, select)
+        data_format = data_format or format_by_ending(paths, location.shown)
+        files = [_fetch(location, path, relative(path, root), scratch) for path in paths]
         schema = _header(files[0]) if data_format == "csv" else data_format
-    return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window))
+    return DataSet(location.shown, data_format, tuple(files), version_of(files, schema, window), window)
 
 
 def version_of(files: Sequence[DataFile], schema: str, window: str) -> str:
@@ -115,55 +121,14 @@ def _built_in(uri: str, data_format: str, window: str) -> DataSet:
     folder = os.path.join(package.submodule_search_locations[0], "datasets", "data")
     with reaching(uri, is_local=True):
         files = tuple(_hash(os.path.join(folder, file), file) for file in BUILT_IN[name])
-    return DataSet(uri, "sklearn", files, version_of(files, name, window), name)
+    return DataSet(uri, "sklearn", files, version_of(files, name, window), window, name)
 
 
-def _find(location: Location, data_format: str) -> tuple[str, list[str]]:
-    """The root that paths are relative to, and the files in the order of their paths. Raises FileNotFoundError when there are none."""
-    path = location.path
-    if location.protocol in HTTP:  # a web server has no listing: one file
-        return "", [path]
-    kind = _kind(location)
-    if kind == "file":
-        return os.path.dirname(path), [path]
-    if kind == "directory":
-        root, found = path.rstrip("/"), location.fs.find(path)
-        wanted = ENDINGS[data_format] if data_format else tuple(ending for endings in ENDINGS.values() for ending in endings)
-        found = [item for item in found if item.endswith(wanted)]
-    else:
-        root = re.split(r"[*?\[]", path, maxsplit=1)[0].rpartition("/")[0]
-        found = [item for item, info in location.fs.glob(path, detail=True).items() if info["type"] == "file"]
-    visible = sorted(item for item in found if not _is_hidden(_relative(item, root)))
-    if not visible:
-        raise FileNotFoundError("no data file")
-    return root, visible
-
-
-def _kind(location: Location) -> str | None:
-    """file, directory, or None when nothing has exactly this name: then it may be a pattern."""
-    try:
-        kind: str = location.fs.info(location.path)["type"]
-    except FileNotFoundError:
-        return None
-    return kind
-
-
-def _relative(path: str, root: str) -> str:
-    return path.removeprefix(root).lstrip("/") if root else os.path.basename(urlsplit(path).path)
-
-
-def _is_hidden(relative: str) -> bool:
-    """_SUCCESS, _temporary/…, .crc: what Spark, Hive and editors leave beside data."""
-    return any(part.startswith(("_", ".")) for part in relative.split("/"))
-
-
-def _format_by_ending(paths: Iterable[str], shown: str) -> str:
-    names = [urlsplit(path).path for path in paths]
-    formats = {next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), "") for name in names}
-    if len(formats) != 1 or formats == {""}:
-        known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
-        raise Failure(Reason.BAD_CONFIGURATION, f"{shown}: not all files end in one of {known}: set data.format, or a pattern")
-    return formats.pop()
+def _synthetic(uri: str, data_format: str, window: str) -> DataSet:
+    wanted = synthetic.parse(uri)
+    if data_format:
+        raise Failure(Reason.BAD_CONFIGURATION, f"{uri} has no format: leave out data.format")
+    return DataSet(uri, "synthetic", (), version_of((), wanted.schema, window), window)
 
 
 def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:

@@ -35,6 +35,11 @@ def build(path: str, params: Mapping[str, Any], seed: int) -> Any:
     return estimator
 
 
+def parameter_names(path: str) -> frozenset[str]:
+    """Names of the parameters that it has. Raises Failure (exit 2)."""
+    return frozenset(_parameters(_find(path)))
+
+
 def _find(path: str) -> type[Any]:
     module_name, _, name = path.rpartition(".")
     try:

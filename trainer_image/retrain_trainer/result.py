@@ -34,7 +34,7 @@ class DataSection:
 class ConfigSection:
     hash: str
     task: str
-    algorithm: str
+    algorithm: str | None
     params: Mapping[str, Any]
     seed: int
     retuned: bool = False
@@ -48,6 +48,20 @@ class EvaluationSection:
     protocol: str
     holdout: str
     n: int
+
+
+@dataclass(frozen=True)
+class ChampionSection:
+    """The model in use on the same holdout. `diff_stderr`: standard error of the new model's metric minus this one's.
+
+    `refitted`: its configuration was fitted again on this run's training part, because it may have seen the holdout.
+    `error` {reason, message}: why it was not compared; then there are no metrics."""
+
+    sha256: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    diff_stderr: Mapping[str, float] = field(default_factory=dict)
+    refitted: bool = False
+    error: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,7 @@ class Result:
     config: ConfigSection | None = None
     evaluation: EvaluationSection | None = None
     metrics: dict[str, float] = field(default_factory=dict)
-    champion: None = None  # not compared in this version
+    champion: ChampionSection | None = None
     artifact: ArtifactSection | None = None
     phase_seconds: dict[str, float] = field(default_factory=dict)
     peak_rss_mib: float | None = None
@@ -115,7 +129,7 @@ def unexpected(error: BaseException) -> Failure:
 def encode(result: Mapping[str, Any]) -> bytes:
     """The result as UTF-8 JSON of at most 3,072 bytes. Not-a-number becomes null; long parts are shortened, always in the same way."""
     whole: dict[str, Any] = clean(result)
-    steps = (_shorten_message, _drop_params, _drop_metrics, _drop_phases, _shorten_strings)
+    steps = (_shorten_message, _drop_params, _drop_metrics, _drop_phases, _drop_champion, _shorten_strings)
     for step in steps:
         if len(_dump(whole)) <= RESULT_MAX_BYTES:
             break
@@ -217,6 +231,12 @@ def _drop_metrics(whole: dict[str, Any]) -> None:
 def _drop_phases(whole: dict[str, Any]) -> None:
     whole["phaseSeconds"] = {}
     _note(whole, "phaseSeconds")
+
+
+def _drop_champion(whole: dict[str, Any]) -> None:
+    if champion := whole.get("champion"):
+        champion.update(metrics={}, diffStderr={})
+        _note(whole, "champion.metrics")
 
 
 def _shorten_strings(whole: dict[str, Any]) -> None:

@@ -1,10 +1,12 @@
 """Task `tabular`: a table becomes features and target, is split, and a scikit-learn model is fitted and scored.
 
-Numeric columns go in as they are; missing values are imputed with the median where the estimator does not take them.
-Text columns are one-hot encoded, the rare categories together. All of it is part of the model that is written.
+Columns become features as columns.py says. Missing numbers are imputed with the median where the estimator does not
+take them, text is one-hot encoded, the rare categories together. Both are part of the model that is written.
 """
 
+import copy
 import hashlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,36 +22,29 @@ from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 from sklearn.utils import get_tags  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
 
-from retrain_trainer import metrics
+from retrain_trainer import artifact, balance, estimator, metrics, paired, spaces
+from retrain_trainer.columns import Columns
 from retrain_trainer.config import TabularConfig
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.task import Evaluation, Incomparable, Params, Report
 
 MIN_ROWS = 10  # with fewer, a holdout of a fifth is a single row
 MIN_CLASS_ROWS = 2  # one to train on and one to hold out
 MAX_CATEGORIES = 32  # of one text column; keeps a column of identifiers from becoming a column for every row
+MAX_CLASSES = 20  # of a target that is a number, when the configuration does not say whether it is a class
+STAGES = (0.25, 0.5)  # of a model's trees, at which a search may give it up
+SAMPLE_ROWS = 100  # of the holdout, predicted again with the model as it was written
 REFUSALS = (ValueError, TypeError, LookupError)  # how estimators say no; LookupError: a category that was not trained on
 
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target of the same rows. `text` names the features that are not numbers."""
+    """Features and target of the same rows. `columns` are what the features were made of."""
 
+    columns: Columns
     features: pd.DataFrame
     target: Any
     target_name: str
-    text: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training rows and holdout. `holdout` identifies the held-out rows of this very data."""
-
-    train_features: pd.DataFrame
-    test_features: pd.DataFrame
-    train_target: Any
-    test_target: Any
-    protocol: str
-    holdout: str
 
 
 def target_of(config: TabularConfig, data_format: str) -> str:
@@ -59,7 +54,7 @@ def target_of(config: TabularConfig, data_format: str) -> str:
     return config.target or "target"
 
 
-def examine(frame: pd.DataFrame, config: TabularConfig, target: str, estimator: Any) -> Table:
+def examine(frame: pd.DataFrame, config: TabularConfig, target: str, kind: Any) -> Table:
     """The table, checked for everything that would make a fit pointless or impossible. Raises Failure (exit 2 or 4)."""
     columns = list(frame.columns)
     if target not in columns:
@@ -70,75 +65,186 @@ def examine(frame: pd.DataFrame, config: TabularConfig, target: str, estimator: 
         raise Failure(Reason.TOO_LITTLE_DATA, f"{len(frame)} rows: at least {MIN_ROWS} are needed")
     if gaps := int(frame[target].isna().sum()):
         raise Failure(Reason.TRAINING_REFUSED, f"{gaps} of {len(frame)} rows have no {target!r}: leave them out of the data")
-    features = frame.drop(columns=[target, *(name for name in config.drop if name != target)])
-    if features.empty:
+    # The window's column says which rows there are, and not what they are like.
+    left = frame.drop(columns=list({target, *config.drop, *([config.window_column] if config.window_column else [])}))
+    if left.empty:
         raise Failure(Reason.BAD_CONFIGURATION, "no column is left to learn from")
-    text = tuple(name for name in features.columns if not types.is_numeric_dtype(features[name]))
-    features = features.assign(**{name: _plain(features[name], name, name in text) for name in features.columns})
-    labels = _labels(frame[target], target) if is_classifier(estimator) else _numbers(frame[target], target)
-    return Table(features, labels, target, text)
+    taken = Columns.learn(left)
+    labels = _labels(frame[target], target) if is_classifier(kind) else _numbers(frame[target], target)
+    return Table(taken, taken.features(left), labels, target)
 
 
-def split(table: Table, config: TabularConfig, estimator: Any, data_version: str) -> Split:
+class TabularTask:
+    """Task over one table; see task.py. `train` and `test` are positions of rows."""
+
+    def __init__(self, config: TabularConfig, table: Table, rows: Any, data_version: str, *, is_validation: bool = False) -> None:
+        """Splits `rows`, positions in the table, into training part and holdout. Raises Failure (exit 2 or 4)."""
+        self._config = config
+        self._is_validation = is_validation
+        self._table = table
+        self._data_version = data_version
+        self._is_classifier = is_classifier(self._estimator(config.params))
+        self._train, self._test = _split(table.target, rows, config, self._is_classifier)
+
+    @classmethod
+    def open(cls, config: TabularConfig, frame: pd.DataFrame, target: str, data_version: str) -> "TabularTask":
+        if config.estimator is None:
+            config = config.model_copy(update={"estimator": _suitable(frame, target)})
+        table = examine(frame, config, target, estimator.build(_path(config), config.params, config.seed))
+        return cls(config, table, np.arange(len(table.target)), data_version)
+
+    @property
+    def rows(self) -> int:
+        return len(self._table.target)
+
+    @property
+    def algorithm(self) -> str:
+        return _path(self._config)
+
+    def defaults(self) -> Params:
+        return dict(self._config.params)
+
+    def suggest(self, trial: Any) -> Params:
+        """config.search or what is known of the estimator is searched; other parameters stay as configured."""
+        space = self._config.search or spaces.KNOWN.get(self.algorithm.rpartition(".")[2])
+        if space is None:
+            example = "{alpha: {type: float, low: 0.001, high: 10, log: true}}"
+            raise Failure(
+                Reason.BAD_CONFIGURATION,
+                f"no search space is known for {self.algorithm}: write config.search with its parameters' ranges, e.g. {example}",
+            )
+        known = estimator.parameter_names(self.algorithm)
+        if unknown := sorted(set(space) - known):
+            message = f"config.search: {self.algorithm} has no parameter {', '.join(unknown)}: it has {', '.join(sorted(known))}"
+            raise Failure(Reason.INVALID_PARAMS, message)
+        return {**self._config.params, **spaces.suggest(space, trial)}
+
+    def fit(self, params: Mapping[str, Any], *, report: Report = lambda done: None) -> Any:
+        """With the preprocessing that the table needs."""
+        return self._fit(_with_preprocessing(self._table, self._estimator(params)))
+
+    def stages(self, params: Mapping[str, Any]) -> Iterator[tuple[float, Any]]:
+        """With a quarter and a half of its trees first, where it is made of trees and does not stop early by itself."""
+        kind = self._estimator(params)
+        model = _with_preprocessing(self._table, kind)
+        size = spaces.size_of_growing(kind, len(self._train))
+        if size is not None:
+            whole = getattr(kind, size)
+            kind.set_params(warm_start=True)
+            for part in STAGES:
+                if (count := int(whole * part)) > 0:
+                    kind.set_params(**{size: count})
+                    yield part, self._fit(model)
+            kind.set_params(**{size: whole})
+        yield 1.0, self._fit(model)
+
+    def _fit(self, model: Any) -> Any:
+        target = self._table.target[self._train]
+        try:
+            return model.fit(self._table.features.iloc[self._train], target, **self._row_weights(model, target))
+        except REFUSALS as error:
+            raise Failure(Reason.TRAINING_REFUSED, f"{self.algorithm.rpartition('.')[2]} refuses this data: {error}") from error
+
+    def evaluate(self, model: Any) -> Evaluation:
+        """Metrics as metrics.py has them; units are rows."""
+        features, target = self._table.features.iloc[self._test], self._table.target[self._test]
+        try:
+            if self._is_classifier:
+                scores = metrics.of_classifier(model, features, target, np.unique(self._table.target[self._train]))
+            else:
+                scores = metrics.of_regressor(model, features, target)
+        except REFUSALS as error:
+            raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
+        protocol = "stratified-holdout" if self._is_classifier else "holdout"
+        identity = hashlib.sha256(f"{self._data_version} {sorted(self._test.tolist())}".encode()).hexdigest()
+        if self._is_validation:  # 200 resamples for a standard error that no trial is asked for
+            scores = {name: paired.Score(each.value) for name, each in scores.items()}
+        return paired.evaluation(scores, protocol, "sha256:" + identity, len(target))
+
+    def validation(self) -> "TabularTask":
+        return TabularTask(self._config, self._table, self._train, self._data_version, is_validation=True)
+
+    def serialise(self, model: Any) -> tuple[bytes, dict[str, Any]]:
+        content, trusted = artifact.serialise(model, self._table.features.iloc[self._test[:SAMPLE_ROWS]])
+        return content, {"format": artifact.FORMAT, "trustedTypes": trusted}
+
+    def describe(self, model: Any) -> dict[str, Any]:
+        columns = dict(self._table.columns.kinds)
+        classes = model.classes_.tolist() if hasattr(model, "classes_") else None
+        return {"table": {"target": self._table.target_name, "columns": columns, "classes": classes}}
+
+    def admit(self, manifest: Mapping[str, Any]) -> None:
+        theirs, ours = manifest.get("table"), self.describe(None)["table"]
+        if not isinstance(theirs, dict):
+            raise Incomparable("it is of another task than tabular")
+        if (theirs.get("target"), theirs.get("columns")) != (ours["target"], ours["columns"]):
+            raise Incomparable("it was trained on other columns, or for another target")
+        classes = np.unique(self._table.target[self._train]).tolist() if self._is_classifier else None
+        if theirs.get("classes") != classes:
+            raise Incomparable("it tells other classes apart")
+
+    def is_later_than(self, manifest: Mapping[str, Any]) -> bool:
+        return False  # rows are held out at random
+
+    def rival(self, config: TabularConfig) -> "TabularTask":
+        other = copy.copy(self)
+        other._config = config.model_copy(update={"holdout": self._config.holdout})
+        if is_classifier(other._estimator(config.params)) != self._is_classifier:
+            raise Incomparable("one is a classifier and the other a regressor")
+        return other
+
+    def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Any:
+        return artifact.restore(content, manifest)
+
+    def _estimator(self, params: Mapping[str, Any]) -> Any:
+        return balance.weigh_classes(estimator.build(self.algorithm, params, self._config.seed), self._config.class_weight)
+
+    def _row_weights(self, model: Any, target: Any) -> dict[str, Any]:
+        """What fit() takes beside the data, where the estimator itself cannot weigh the classes."""
+        is_pipeline = isinstance(model, Pipeline)
+        weights = balance.row_weights(model["model"] if is_pipeline else model, self._config.class_weight, target)
+        return {} if weights is None else {"model__sample_weight" if is_pipeline else "sample_weight": weights}
+
+
+def _path(config: TabularConfig) -> str:
+    assert config.estimator is not None, "open() has chosen one"
+    return config.estimator
+
+
+def _suitable(frame: pd.DataFrame, target: str) -> str:
+    """The estimator for a search that names none: of classes when the target is no number, or one of a few integers."""
+    is_class = True
+    if target in frame.columns and types.is_numeric_dtype(frame[target]) and not types.is_complex_dtype(frame[target]):
+        values = np.unique(frame[target].dropna().to_numpy("float64"))
+        is_class = len(values) <= MAX_CLASSES and bool((values == np.round(values)).all())
+    return "sklearn.ensemble.HistGradientBoosting" + ("Classifier" if is_class else "Regressor")
+
+
+def _split(target: Any, rows: Any, config: TabularConfig, is_stratified: bool) -> Any:
     """Random rows held out, in the proportions of the classes for a classifier. Raises Failure (exit 4)."""
-    stratify = table.target if is_classifier(estimator) else None
     try:
-        train, test = train_test_split(
-            np.arange(len(table.target)), test_size=config.holdout.fraction, random_state=config.holdout.seed, stratify=stratify
+        return train_test_split(
+            rows,
+            test_size=config.holdout.fraction,
+            random_state=config.holdout.seed,
+            stratify=target[rows] if is_stratified else None,
         )
     except ValueError as error:
         raise Failure(Reason.TOO_LITTLE_DATA, f"the data cannot be split: {error}") from error
-    identity = hashlib.sha256(f"{data_version} {sorted(test.tolist())}".encode()).hexdigest()
-    return Split(
-        table.features.iloc[train],
-        table.features.iloc[test],
-        table.target[train],
-        table.target[test],
-        "holdout" if stratify is None else "stratified-holdout",
-        "sha256:" + identity,
-    )
 
 
-def fit(table: Table, rows: Split, estimator: Any) -> Any:
-    """The fitted model, with its preprocessing where the table needs one. Raises Failure (exit 4)."""
-    model = _with_preprocessing(table, estimator)
-    try:
-        return model.fit(rows.train_features, rows.train_target)
-    except REFUSALS as error:
-        raise Failure(Reason.TRAINING_REFUSED, f"{type(estimator).__name__} refuses this data: {error}") from error
-
-
-def evaluate(model: Any, rows: Split, estimator: Any) -> dict[str, float]:
-    """Metrics on the holdout, see metrics.py. Raises Failure (exit 4) when the model predicts nothing that can be scored."""
-    try:
-        if is_classifier(estimator):
-            return metrics.of_classifier(model, rows.test_features, rows.test_target, np.unique(rows.train_target))
-        return metrics.of_regressor(model, rows.test_features, rows.test_target)
-    except REFUSALS as error:
-        raise Failure(Reason.TRAINING_REFUSED, f"the model cannot be scored: {error}") from error
-
-
-def _with_preprocessing(table: Table, estimator: Any) -> Any:
-    numeric = [name for name in table.features.columns if name not in table.text]
-    impute = bool(table.features[numeric].isna().to_numpy().any()) and not get_tags(estimator).input_tags.allow_nan
-    if not table.text and not impute:
-        return estimator
+def _with_preprocessing(table: Table, kind: Any) -> Any:
+    """With an imputer also where the training data has no gaps: what is predicted later may have some."""
+    text = table.columns.text
+    impute = not get_tags(kind).input_tags.allow_nan
+    if not text and not impute:
+        return kind
+    numeric = [name for name in table.features.columns if name not in text]
     steps = [("numeric", SimpleImputer(strategy="median", keep_empty_features=True) if impute else "passthrough", numeric)]
-    if table.text:
+    if text:
         encoder = OneHotEncoder(max_categories=MAX_CATEGORIES, handle_unknown="infrequent_if_exist", sparse_output=False)
-        steps.append(("text", encoder, list(table.text)))
-    return Pipeline([("columns", ColumnTransformer(steps)), ("model", estimator)])
-
-
-def _plain(column: pd.Series, name: str, is_text: bool) -> pd.Series:
-    """Numbers as NumPy's own types, text as str with NaN for what is missing."""
-    if not is_text:
-        if types.is_complex_dtype(column):
-            raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is complex: leave it out with config.drop")
-        return pd.Series(column.to_numpy("float64", na_value=np.nan), column.index) if types.is_extension_array_dtype(column) else column
-    if not (types.is_object_dtype(column) or types.is_string_dtype(column) or isinstance(column.dtype, pd.CategoricalDtype)):
-        raise Failure(Reason.TRAINING_REFUSED, f"column {name!r} is {column.dtype}: make numbers of it, or leave it out with config.drop")
-    return column.astype(object).map(str, na_action="ignore").where(column.notna(), np.nan)
+        steps.append(("text", encoder, text))
+    return Pipeline([("columns", ColumnTransformer(steps)), ("model", kind)])
 
 
 def _labels(column: pd.Series, name: str) -> Any:

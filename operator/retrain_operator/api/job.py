@@ -5,10 +5,11 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt
 
-from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, Rule, SpecModel, Time, list_map
+from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
-from retrain_operator.api.trainer import ConfigFrom, Data, Output, Trainer
+from retrain_operator.api.retune import Retune
+from retrain_operator.api.trainer import NAMES_A_MODEL, Config, ConfigFrom, Data, Output, Trainer
 
 MUTABLE_RUN_FIELDS = frozenset({"suspend"})
 
@@ -76,6 +77,7 @@ class RunTemplateSpec(SpecModel):
             "set config or configFrom, not both",
             lambda run: run.config is None or run.config_from is None,
         ),
+        NAMES_A_MODEL,
     )
 
     mode: Mode = Field(
@@ -83,12 +85,14 @@ class RunTemplateSpec(SpecModel):
         description="Execute trains. Simulate validates, reaches the data and computes its version; it trains and writes nothing.",
     )
     trainer: Trainer = Field(description="The pod that trains.")
-    config: Opaque | None = Field(
+    config: Config | None = Field(
         None,
         description="Configuration that the trainer gets as a JSON file (RETRAIN_CONFIG). "
-        "kubectl apply leaves out what is null, kubectl apply --server-side keeps it.",
+        "kubectl apply leaves out what is null, kubectl apply --server-side keeps it. "
+        "task: tabular and task: recommender are the default trainer's; another trainer may read it as it likes.",
     )
     config_from: ConfigFrom | None = Field(None, description="Where the configuration stands instead.")
+    retune: Retune | None = Field(None, description="Search for the model's parameters. Without it, config must name the model.")
     data: Data | None = Field(None, description="What to train on.")
     output: Output | None = Field(None, description="Where artifacts go.")
     active_deadline_seconds: StrictInt | None = Field(
@@ -116,6 +120,7 @@ class Previous(SpecModel):
     run: str = Field(max_length=253, description="Name of the RetrainJob.")
     data_version: str | None = Field(None, max_length=256, description="Version of its data.")
     config_hash: str | None = Field(None, max_length=256, description="Hash of its configuration.")
+    completion_time: Time | None = Field(None, description="When it finished: data.maxAgeSeconds counts from here.")
 
 
 class Root(SpecModel):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import Opaque, Rule, SpecModel, list_map
 from retrain_operator.api.names import TRAINER_CONTAINER
@@ -150,6 +150,26 @@ class KeyRef(SpecModel):
     key: str = Field(min_length=1, max_length=253, description="Key in its data.")
 
 
+_MODEL_FIELDS = {"tabular": {"estimator"}, "recommender": {"algorithm"}}
+# The fields that rules read; the rest of it is the trainer's own. The two tasks are the default trainer's.
+Config = Annotated[
+    dict[str, Any],
+    Field(
+        json_schema_extra={
+            "properties": {name: {"type": "string"} for name in ("task", "estimator", "algorithm")},
+            "x-kubernetes-preserve-unknown-fields": True,
+        }
+    ),
+]
+NAMES_A_MODEL = Rule(
+    "has(self.retune) || !has(self.config) || !has(self.config.task) || ("
+    "(self.config.task != 'tabular' || has(self.config.estimator)) && (self.config.task != 'recommender' || has(self.config.algorithm)))",
+    "without retune the model configuration is required: give config.estimator for task tabular, config.algorithm for task recommender, "
+    "and their params, or set retune to have them searched for",
+    lambda run: run.retune is not None or not run.config or _MODEL_FIELDS.get(str(run.config.get("task")), set()) <= set(run.config),
+)
+
+
 class ConfigFrom(SpecModel):
     """Where the trainer's configuration stands, when it is not written in the spec."""
 
@@ -172,8 +192,23 @@ class DataCheck(StrEnum):
     SKIP = "Skip"
 
 
+class DataSelect(StrEnum):
+    """Which of several files a run trains on."""
+
+    NEWEST = "Newest"
+    ALL = "All"
+
+
 class Data(SpecModel):
     """What a run trains on."""
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "!has(self.maxAgeSeconds) || self.check == 'Skip'",
+            "set data.check: Skip beside data.maxAgeSeconds: without the check every run trains, however young the last model is",
+            lambda data: data.max_age_seconds is None or data.check is DataCheck.SKIP,
+        ),
+    )
 
     uri: str = Field(
         min_length=1,
@@ -185,6 +220,17 @@ class Data(SpecModel):
     check: DataCheck = Field(
         DataCheck.ALWAYS,
         description="Skip: end as Skipped, reason DataUnchanged, when data and configuration are those of the last trained run.",
+    )
+    max_age_seconds: StrictInt | None = Field(
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="With check: Skip. Train although nothing changed when the last trained run finished longer ago than this.",
+    )
+    select: DataSelect | None = Field(
+        None,
+        description="Newest: the file that was modified last. All: every file. When absent, a pattern means its newest file and a folder "
+        "all its files.",
     )
 
 

@@ -32,6 +32,11 @@ def run_id(metadata: ObjectMeta) -> str:
     return f"{metadata.name}-{metadata.uid[:8]}"
 
 
+def root_run_id(metadata: ObjectMeta, spec: RetrainJobSpec) -> str:
+    """The run id of the first attempt: what the attempts of one run have in common."""
+    return f"{spec.root.name}-{spec.root.uid[:8]}" if spec.root else run_id(metadata)
+
+
 def run_labels(spec: RetrainJobSpec) -> dict[str, str]:
     """Labels that tell what a run is; its Job and pod carry them too."""
     labels = {LABEL_TRIGGER: spec.trigger.value}

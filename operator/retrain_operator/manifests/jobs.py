@@ -11,7 +11,7 @@ from retrain_operator.api.names import ANNOTATION_CONFIG, LABEL_ATTEMPT, LABEL_G
 from retrain_operator.api.schedule import RetrainScheduleSpec
 from retrain_operator.api.trainer import Trainer
 from retrain_operator.errors import InvalidSpec
-from retrain_operator.manifests.common import Body, owner_reference, run_id, run_labels
+from retrain_operator.manifests.common import Body, owner_reference, root_run_id, run_id, run_labels
 
 T = TypeVar("T", dict[str, Any], list[Any])
 
@@ -144,13 +144,16 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
     given: dict[str, str | None] = {
         "RETRAIN_CONTRACT": CONTRACT,
         "RETRAIN_RUN_ID": run_id(metadata),
+        "RETRAIN_ROOT_RUN_ID": root_run_id(metadata, spec),
         "RETRAIN_ATTEMPT": str(spec.attempt),
         "RETRAIN_MODE": spec.mode.value,
         "RETRAIN_RESULT_PATH": RESULT_PATH,
         "RETRAIN_CONFIG": f"{CONFIG_DIR}/{CONFIG_FILE}" if spec.config is not None or spec.config_from else None,
         "RETRAIN_WINDOW": spec.window,
+        "RETRAIN_RETUNE": _compact(spec.retune.to_json()) if spec.retune else None,
         "RETRAIN_DATA_URI": data.uri if data else None,
         "RETRAIN_DATA_FORMAT": data.format if data else None,
+        "RETRAIN_DATA_SELECT": data.select.value if data and data.select else None,
         "RETRAIN_DATA_CHECK": data.check.value if data else None,
         "RETRAIN_PREVIOUS_DATA_VERSION": previous.data_version if previous else None,
         "RETRAIN_PREVIOUS_CONFIG_HASH": previous.config_hash if previous else None,
@@ -159,6 +162,10 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
         "PYTHONHASHSEED": "0",
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _compact(value: Body) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _thread_counts(container: Body, own: set[object]) -> dict[str, str]:
@@ -177,7 +184,7 @@ def _thread_counts(container: Body, own: set[object]) -> dict[str, str]:
 def _config_volume(spec: RetrainJobSpec, meta: Body) -> Body | None:
     """Volume with the configuration; an inline one travels in an annotation of the pod, so that a run needs no ConfigMap of its own."""
     if spec.config is not None:
-        text = json.dumps(spec.config, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = _compact(spec.config)
         if len(text.encode()) > CONFIG_MAX_BYTES:
             raise InvalidSpec(f"config is longer than {CONFIG_MAX_BYTES} bytes: put it into a ConfigMap and use configFrom")
         meta["annotations"] = _given(meta, "annotations", dict) | {ANNOTATION_CONFIG: text}

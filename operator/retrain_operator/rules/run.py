@@ -10,6 +10,7 @@ from retrain_operator.manifests.guard import guard_key, guard_label, guard_lease
 from retrain_operator.manifests.jobs import job as job_of
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import find
+from retrain_operator.rules.data_age import without_stale_check
 from retrain_operator.rules.decision import CreateJob, Decision, TakeGuard, WriteStatus
 from retrain_operator.rules.finished import after_the_end
 from retrain_operator.rules.observed import GuardState, JobState, RunObserved
@@ -113,7 +114,7 @@ def _start(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
         message = f"the Job of RetrainJob {guard.holder}, which is gone, is not gone yet"
         return replace(write(observed, going(observed, Phase.PENDING, reasons.GUARD_ENDING, message, now)), wake_at=now + GUARD_RECHECK)
     try:
-        create = CreateJob(job_of(metadata, spec, label))
+        create = CreateJob(job_of(metadata, without_stale_check(spec, now), label))
     except InvalidSpec as problem:
         return finish(observed, _refusal(problem.reason, problem.message), now)
     if key is None:

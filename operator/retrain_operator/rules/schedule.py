@@ -94,7 +94,7 @@ def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, 
 
 def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
     metadata, spec, last = observed.metadata, planned.spec, counted.last_trained
-    previous = Previous(run=last.run, data_version=last.data_version, config_hash=last.config_hash) if last else None
+    previous = Previous(**last.model_dump()) if last else None
     creates = []
     made, request = planned.request.made, planned.request.last
     if made is not None and request is not None:

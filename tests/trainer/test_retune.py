@@ -1,0 +1,202 @@
+"""A run that searches for its parameters, by real processes: what it reports, what it keeps, and how it goes on after it was killed."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.trainer.harness import TREE, Ended, Trainer, write_module
+from tests.trainer.tables import customers, write_csv
+from tests.trainer.test_skip import HEAVY
+
+SEARCHED = {**TREE, "params": {}}
+RIDGE = {"task": "tabular", "estimator": "sklearn.linear_model.Ridge"}
+
+# Ends supervisor and worker in the middle of a fit, the third, as a node that goes away would.
+KILLER = """
+import os, signal
+from sklearn.tree import DecisionTreeClassifier
+fit, count = DecisionTreeClassifier.fit, 0
+def killing(self, *args, **kwargs):
+    global count
+    count += 1
+    if count == 3:
+        os.kill(os.getppid(), signal.SIGKILL)
+        signal.pause()
+    return fit(self, *args, **kwargs)
+DecisionTreeClassifier.fit = killing
+"""
+
+
+def retune(**asked: Any) -> str:
+    return json.dumps({"trials": 5, **asked})
+
+
+def search_of(trainer: Trainer, run_id: str = "run-1") -> dict[str, Any]:
+    found: dict[str, Any] = trainer.manifest_of(run_id)["search"]
+    return found
+
+
+def trials_of(trainer: Trainer, run_id: str = "run-1") -> list[Any]:
+    """What every trial tried and found, without the time that it took."""
+    return [(each["params"], each["value"], each["state"]) for each in search_of(trainer, run_id)["trials"]]
+
+
+def assert_trained(run: Ended) -> None:
+    assert (run.code, run.result["outcome"]) == (0, "trained"), run.stderr
+
+
+def test_the_best_parameters_train_the_model(trainer: Trainer) -> None:
+    run = trainer.run(SEARCHED, RETUNE=retune(metric="log_loss"))
+    assert_trained(run)
+    search, config = search_of(trainer), run.result["config"]
+    assert (config["retuned"], config["trials"], config["params"]) == (True, 5, search["params"])
+    assert (search["metric"], search["direction"], search["endedBy"]) == ("log_loss", "Minimize", "trials")
+    assert [each["number"] for each in search["trials"]] == [0, 1, 2, 3, 4]
+    best = search["trials"][search["best"]]
+    assert (best["params"], best["value"]) == (search["params"], search["value"])
+    assert search["value"] == min(each["value"] for each in search["trials"])
+    assert "search" in run.result["phaseSeconds"]
+    assert set(config["params"]) == {"max_depth", "min_samples_leaf"}
+
+
+def test_the_final_model_is_what_its_parameters_give_without_a_search(trainer: Trainer) -> None:
+    searched = trainer.run(SEARCHED, RETUNE=retune())
+    fixed = trainer.run({**TREE, "params": searched.result["config"]["params"]}, RUN_ID="run-2")
+    assert searched.result["metrics"] == fixed.result["metrics"]
+    assert searched.result["evaluation"] == fixed.result["evaluation"]
+
+
+def test_equal_searches_give_equal_trials_and_metrics(trainer: Trainer) -> None:
+    first, second = (trainer.run(SEARCHED, RETUNE=retune(), RUN_ID=run_id) for run_id in ("run-1", "run-2"))
+    assert trials_of(trainer, "run-1") == trials_of(trainer, "run-2")
+    assert first.result["metrics"] == second.result["metrics"]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        pytest.param("sklearn:iris", "Classifier", id="few integers: classes"),
+        pytest.param("sklearn:diabetes", "Regressor", id="many numbers: a quantity"),
+    ],
+)
+def test_without_an_estimator_one_is_chosen(trainer: Trainer, data: str, kind: str) -> None:
+    run = trainer.run({"task": "tabular"}, DATA_URI=data, RETUNE=retune(trials=2))
+    assert_trained(run)
+    assert run.result["config"]["algorithm"] == f"sklearn.ensemble.HistGradientBoosting{kind}"
+
+
+def test_text_and_gaps_go_through_the_search(trainer: Trainer) -> None:
+    data = write_csv(trainer.folder / "churn.csv", customers())
+    config = {"task": "tabular", "target": "churned", "estimator": "sklearn.ensemble.RandomForestClassifier"}
+    run = trainer.run(config, DATA_URI=str(data), RETUNE=retune(trials=3))
+    assert_trained(run)
+
+
+def test_what_is_configured_is_tried_first(trainer: Trainer) -> None:
+    trainer.run({**RIDGE, "params": {"alpha": 0.5, "fit_intercept": True}}, DATA_URI="sklearn:diabetes", RETUNE=retune(trials=3))
+    tried = [each["params"] for each in search_of(trainer)["trials"]]
+    assert tried[0] == {"alpha": 0.5, "fit_intercept": True}
+    assert all(each["fit_intercept"] is True and each["alpha"] != 0.5 for each in tried[1:])
+
+
+def test_ranges_of_ones_own(trainer: Trainer) -> None:
+    ranges = {"max_depth": {"type": "categorical", "choices": [None, 2]}, "min_samples_split": {"type": "int", "low": 4, "high": 8}}
+    run = trainer.run({**SEARCHED, "search": ranges}, RETUNE=retune())
+    assert_trained(run)
+    tried = [each["params"] for each in search_of(trainer)["trials"]]
+    assert {each["max_depth"] for each in tried} <= {None, 2}
+    assert {each["min_samples_split"] for each in tried} <= set(range(4, 9))
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "code", "reason", "message"),
+    [
+        pytest.param({"task": "tabular"}, "", 2, "BadConfiguration", "without retune the model configuration is required", id="no retune"),
+        pytest.param({**TREE, "estimator": "sklearn.naive_bayes.ComplementNB"}, retune(), 2, "InvalidParams", "max_depth", id="params"),
+        pytest.param(
+            {"task": "tabular", "estimator": "sklearn.naive_bayes.ComplementNB"},
+            retune(),
+            2,
+            "BadConfiguration",
+            "config.search",
+            id="space",
+        ),
+        pytest.param(
+            {**SEARCHED, "search": {"depth": {"type": "int", "low": 1, "high": 2}}}, retune(), 2, "InvalidParams", "depth", id="a name"
+        ),
+        pytest.param(
+            {**SEARCHED, "search": {"max_depth": {"type": "int", "low": 3}}}, retune(), 2, "BadConfiguration", "low and high", id="a range"
+        ),
+        pytest.param(
+            {**SEARCHED, "search": {"max_depth": {"type": "int", "low": -3, "high": -2}}},
+            retune(),
+            4,
+            "TrainingRefused",
+            "every trial failed (5 of them), the first because: sklearn.tree.DecisionTreeClassifier",
+            id="every trial refused",
+        ),
+        pytest.param({**TREE, "params": {"max_depth": -1}}, retune(), 2, "InvalidParams", "max_depth", id="what is configured is wrong"),
+    ],
+)
+def test_refused(trainer: Trainer, config: object, asked: str, code: int, reason: str, message: str) -> None:
+    run = trainer.run(config, RETUNE=asked)
+    assert (run.code, run.result["reason"]) == (code, reason), run.stderr
+    assert message in run.result["error"]["message"]
+    assert not list(trainer.output.rglob("manifest.json"))
+
+
+def test_killed_in_the_middle_it_goes_on_and_ends_the_same(trainer: Trainer, tmp_path: Path) -> None:
+    storage = tmp_path / "tuning"
+    asked = retune(storage=f"file://{storage}")
+    killer = write_module(tmp_path / "killer", "sitecustomize", KILLER)
+    killed = trainer.run(SEARCHED, killer, RUN_ID="first-1", ROOT_RUN_ID="first-1", RETUNE=asked)
+    assert killed.code == -signal.SIGKILL
+    assert killed.message == ""
+    [journal] = storage.iterdir()
+    assert journal.name.startswith("first-1-")
+    resumed = trainer.run(SEARCHED, RUN_ID="second-1", ROOT_RUN_ID="first-1", ATTEMPT="2", RETUNE=asked)
+    undisturbed = trainer.run(SEARCHED, RUN_ID="run-1", RETUNE=retune())
+    assert_trained(resumed)
+    states = [state for _, _, state in trials_of(trainer, "second-1")]
+    assert states == ["complete", "complete", "interrupted", "complete", "complete", "complete"]
+    assert [each for each in trials_of(trainer, "second-1") if each[2] != "interrupted"] == trials_of(trainer)
+    assert (resumed.result["config"]["trials"], resumed.result["metrics"]) == (6, undisturbed.result["metrics"])
+    assert list(storage.iterdir()) == [], "a run that has trained leaves nothing behind"
+
+
+def test_a_folder_that_cannot_be_used_exits_8(trainer: Trainer) -> None:
+    (trainer.folder / "file").write_text("")
+    run = trainer.run(SEARCHED, RETUNE=retune(storage=f"{trainer.folder}/file/tuning"))
+    assert (run.code, run.result["reason"]) == (8, "TrialsUnusable")
+    assert "mount a writable volume" in run.result["error"]["message"]
+
+
+def test_a_deadline_leaves_room_for_the_final_model(trainer: Trainer) -> None:
+    run = trainer.run(SEARCHED, RETUNE=retune(trials=1000, metric="log_loss"), DEADLINE_SECONDS="15")
+    assert_trained(run)
+    assert search_of(trainer)["endedBy"] == "deadline"
+    assert run.progress[-1]["progressPercentage"] == 100
+
+
+def test_unchanged_data_and_search_are_skipped_and_another_search_is_not(trainer: Trainer) -> None:
+    first = trainer.run(SEARCHED, RETUNE=retune())
+    before = {
+        "DATA_CHECK": "Skip",
+        "PREVIOUS_DATA_VERSION": first.result["data"]["version"],
+        "PREVIOUS_CONFIG_HASH": first.result["config"]["hash"],
+    }
+    asked = retune(storage=f"{trainer.folder}/tuning")  # where trials are kept changes nothing
+    skipped = trainer.run(SEARCHED, extra={"PYTHONPROFILEIMPORTTIME": "1"}, RUN_ID="run-2", RETUNE=asked, **before)
+    assert skipped.result["outcome"] == "skipped"
+    assert not HEAVY.search(skipped.stderr)
+    assert trainer.run(SEARCHED, RUN_ID="run-3", RETUNE=retune(trials=3), **before).result["outcome"] == "trained"
+
+
+def test_a_simulation_checks_the_search_and_tries_nothing(trainer: Trainer) -> None:
+    run = trainer.run(SEARCHED, MODE="Simulate", RETUNE=retune())
+    assert (run.code, run.result["outcome"]) == (0, "simulated")
+    nonsense = trainer.run({**SEARCHED, "estimator": "sklearn.naive_bayes.ComplementNB"}, MODE="Simulate", RETUNE=retune())
+    assert (nonsense.code, nonsense.result["reason"]) == (2, "BadConfiguration")
