@@ -12,6 +12,7 @@ SIGNALS_MAX = 16
 RUNS_PER_DAY_MAX = 24  # their times stand in status
 _SOURCES = ("config_map", "prometheus", "last_run", "staleness")
 
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 SignalName = Annotated[
     str,
     Field(max_length=63),
@@ -95,8 +96,8 @@ class Signal(SpecModel):
     prometheus: PrometheusSource | None = Field(None, description="A Prometheus query.")
     last_run: LastRunSource | None = Field(None, description="A metric of the last trained run.")
     staleness: Staleness | None = Field(None, description="Age of the model.")
-    above: float | None = Field(None, description="Fires when the value is higher than this.")
-    below: float | None = Field(None, description="Fires when the value is lower than this.")
+    above: Number | None = Field(None, description="Fires when the value is higher than this.")
+    below: Number | None = Field(None, description="Fires when the value is lower than this.")
     for_checks: StrictInt = Field(
         1,
         ge=1,
