@@ -7,6 +7,7 @@ from pathlib import Path
 
 from retrain_operator.clock import Clock, SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
+from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.pods import ImageMap
@@ -20,9 +21,9 @@ def new_cluster(clock: Clock) -> MemoryCluster:
 
 
 @contextlib.asynccontextmanager
-async def operating(cluster: MemoryCluster, clock: Clock) -> AsyncIterator[Controller]:
+async def operating(cluster: MemoryCluster, clock: Clock, prometheus: Prometheus | None = None) -> AsyncIterator[Controller]:
     """An operator at work on the cluster, and gone without a word afterwards."""
-    controller = Controller(cluster, clock)
+    controller = Controller(cluster, clock, prometheus=prometheus)
     async with asyncio.TaskGroup() as tasks:
         work = [tasks.create_task(controller.run()), tasks.create_task(controller.lead())]
         try:
