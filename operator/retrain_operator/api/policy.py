@@ -148,8 +148,8 @@ class Threshold(SpecModel):
 
 # Snapshots of why a run was made, by the signal's name.
 Reasons = Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=SIGNALS_MAX + 1)]
-Values = Annotated[Mapping[Annotated[str, Field(max_length=63)], float], Field(max_length=SIGNALS_MAX)]
-Thresholds = Annotated[Mapping[Annotated[str, Field(max_length=63)], Threshold], Field(max_length=SIGNALS_MAX)]
+Values = Annotated[Mapping[str, float], Field(max_length=SIGNALS_MAX)]
+Thresholds = Annotated[Mapping[str, Threshold], Field(max_length=SIGNALS_MAX)]
 
 
 class RecommendedAction(StrEnum):
