@@ -21,6 +21,7 @@ from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.protocol import CONFIG_MAPS, EVENTS, RUNS, SCHEDULES, SECRETS, Body, Forbidden, Resource, Unavailable
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.operator import operating
+from retrain_operator.reconcile.controller import Controller
 from retrain_operator.reconcile.signals import READ_TIMEOUT_S, READS_AT_ONCE, SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.observed import Readings, ScheduleObserved
@@ -58,12 +59,12 @@ def schedule(name: str = "churn", signals: Any = (PSI,), **policy: Any) -> Body:
     }
 
 
-def virtually(steps: Callable[[Faulty, VirtualClock], Awaitable[None]]) -> None:
+def virtually(steps: Callable[[Faulty, VirtualClock, Controller], Awaitable[None]]) -> None:
     async def main(clock: VirtualClock) -> None:
         cluster = Faulty(clock.now, admission=ADMISSION)
-        async with operating(cluster, clock):
+        async with operating(cluster, clock) as controller:
             await clock.settle()
-            await steps(cluster, clock)
+            await steps(cluster, clock, controller)
 
     run_virtual(main, START)
 
@@ -93,7 +94,7 @@ def drift_detected(status: Body) -> str:
     ],
 )
 def test_unreadable(source: Body, says: str) -> None:
-    async def steps(cluster: Faulty, clock: VirtualClock) -> None:
+    async def steps(cluster: Faulty, clock: VirtualClock, controller: Controller) -> None:
         await cluster.apply(config_map(psi="0.3", text="high", nan="NaN", long="9" * 400))
         await cluster.apply(schedule(signals=[PSI | {"configMap": source}]))
         await clock.advance(3 * 300)
@@ -112,7 +113,7 @@ def test_unreadable(source: Body, says: str) -> None:
 
 
 def test_each_evaluation_is_one_write() -> None:
-    async def steps(cluster: Faulty, clock: VirtualClock) -> None:
+    async def steps(cluster: Faulty, clock: VirtualClock, controller: Controller) -> None:
         writes: list[tuple[str, datetime]] = []
         await cluster.apply(config_map(psi="0.1"))
         await cluster.apply(schedule(intervalSeconds=60))
@@ -122,12 +123,13 @@ def test_each_evaluation_is_one_write() -> None:
         assert [write for write, _ in writes] == ["patch_status RetrainSchedule"] * 10
         assert {later - earlier for (_, earlier), (_, later) in pairwise(writes)} == {timedelta(seconds=60)}
         assert drift_detected(await status_of(cluster)) == "False NoDrift: no signal fires"
+        assert controller.metrics.registry.get_sample_value("retrain_drift_evaluations_total", {"action": "none"}) == 11
 
     virtually(steps)
 
 
 def test_signals_that_hang_hold_up_no_other_schedule() -> None:
-    async def steps(cluster: Faulty, clock: VirtualClock) -> None:
+    async def steps(cluster: Faulty, clock: VirtualClock, controller: Controller) -> None:
         hanging = {"name": "hangs", "key": "psi"}
         for i in range(3 * READS_AT_ONCE):
             await cluster.apply(schedule(f"slow-{i}", [PSI | {"configMap": hanging}]))

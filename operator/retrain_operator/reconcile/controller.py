@@ -268,6 +268,8 @@ class Controller:
     def _count(self, view: _View, write: WriteStatus) -> None:
         for fate in view.decision.fates:
             self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
+        if view.resource is SCHEDULES and write.status.get("lastEvaluation") not in (None, view.status.get("lastEvaluation")):
+            self.metrics.evaluations.labels(write.status["recommendation"]["action"]).inc()
         phase = write.status.get("phase")
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
             reason = (write.status.get("error") or {}).get("reason") or phase
