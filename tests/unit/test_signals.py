@@ -31,14 +31,17 @@ PSI = {"name": "psi", "configMap": {"name": "drift", "key": "psi"}, "above": 0.2
 
 
 class Faulty(MemoryCluster):
-    """Reads of some ConfigMaps fail."""
+    """Reads of some ConfigMaps fail, or the first so many of all."""
+
+    outages = 0
 
     async def get(self, resource: Resource, key: Key) -> Body | None:
         if resource is CONFIG_MAPS and key.name == "hangs":
             await asyncio.Event().wait()
         if resource is CONFIG_MAPS and key.name == "forbidden":
             raise Forbidden('configmaps "forbidden" is forbidden')
-        if resource is CONFIG_MAPS and key.name == "unavailable":
+        if resource is CONFIG_MAPS and (key.name == "unavailable" or self.outages > 0):
+            self.outages -= 1
             raise Unavailable("no answer")
         return await super().get(resource, key)
 
@@ -124,6 +127,18 @@ def test_each_evaluation_is_one_write() -> None:
         assert {later - earlier for (_, earlier), (_, later) in pairwise(writes)} == {timedelta(seconds=60)}
         assert drift_detected(await status_of(cluster)) == "False NoDrift: no signal fires"
         assert controller.metrics.registry.get_sample_value("retrain_drift_evaluations_total", {"action": "none"}) == 11
+
+    virtually(steps)
+
+
+def test_an_api_server_that_is_away_for_a_while_costs_no_evaluation() -> None:
+    async def steps(cluster: Faulty, clock: VirtualClock, controller: Controller) -> None:
+        cluster.outages = 6
+        await cluster.apply(config_map(psi="0.3"))
+        await cluster.apply(schedule(intervalSeconds=86_400))
+        await clock.advance(45)
+        assert (await status_of(cluster))["recommendation"]["action"] == "queued-retrain"
+        assert not [each for each in (await cluster.list(EVENTS, "ml")).items if each["reason"] == "SignalUnreadable"]
 
     virtually(steps)
 

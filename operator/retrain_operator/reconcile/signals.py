@@ -17,7 +17,7 @@ from retrain_operator.api.policy import KeyOf, Policy, PrometheusSource, Signal
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.numbers import parse_number
 from retrain_operator.cluster.prometheus import Prometheus, Unreadable
-from retrain_operator.cluster.protocol import CONFIG_MAPS, SECRETS, Body, Cluster, ClusterError, Resource
+from retrain_operator.cluster.protocol import CONFIG_MAPS, SECRETS, Body, Cluster, ClusterError, Resource, Unavailable
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.drift import due_slot, is_due
@@ -25,6 +25,8 @@ from retrain_operator.rules.observed import Reading, Readings, ScheduleObserved
 
 READS_AT_ONCE = 16  # of ConfigMaps and Secrets; the API server has other work too
 READ_TIMEOUT_S = 10.0  # of one of them
+ASK_FOR_S = 60.0  # longer outages cost an evaluation, which could not have been written down anyway
+FIRST_PAUSE_S = 0.5
 USABLE_FOR_S = 60.0  # an evaluation that could not be written for longer than this reads again
 _TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in an HTTP header
 
@@ -161,14 +163,22 @@ class SignalReader:
         return token
 
     async def _get(self, resource: Resource, key: Key) -> Body:
-        """Raises Unreadable."""
-        try:
-            async with self._places, asyncio.timeout(READ_TIMEOUT_S):
-                body = await self._cluster.get(resource, key)
-        except ClusterError as error:
-            raise Unreadable(f"{resource.kind} {key.name}: {error.message}") from None
-        except TimeoutError:
-            raise Unreadable(f"{resource.kind} {key.name}: no answer from the API server in {READ_TIMEOUT_S:.0f} s") from None
+        """Raises Unreadable. An API server that does not answer says nothing of the signal: it is asked again for a while."""
+        since, pause_s = self._clock.monotonic(), FIRST_PAUSE_S
+        while True:
+            try:
+                async with self._places, asyncio.timeout(READ_TIMEOUT_S):
+                    body = await self._cluster.get(resource, key)
+                break
+            except Unavailable as error:
+                if self._clock.monotonic() + pause_s - since > ASK_FOR_S:
+                    raise Unreadable(f"{resource.kind} {key.name}: {error.message}") from None
+            except ClusterError as error:
+                raise Unreadable(f"{resource.kind} {key.name}: {error.message}") from None
+            except TimeoutError:
+                raise Unreadable(f"{resource.kind} {key.name}: no answer from the API server in {READ_TIMEOUT_S:.0f} s") from None
+            await self._clock.sleep(pause_s)
+            pause_s *= 2
         if body is None:
             raise Unreadable(f"{resource.kind} {key.name} does not exist")
         return body
