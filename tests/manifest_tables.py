@@ -23,6 +23,9 @@ POD_TEMPLATE = {
 }
 
 
+_REF = {"name": "config", "key": "config.json"}
+
+
 def _present(fields: Body) -> Body:
     return {name: value for name, value in fields.items() if value is not ABSENT}
 
@@ -47,11 +50,20 @@ def run(*, name: str = "once", **fields: Any) -> Body:
     return {"apiVersion": "retrain.dev/v1alpha1", "kind": "RetrainJob", "metadata": {"name": name}, "spec": template(**fields)}
 
 
+def signal(**fields: Any) -> Body:
+    """A signal of a drift policy."""
+    return _present({"name": "psi", "configMap": _REF, "above": 0.2, **fields})
+
+
+def policy(*signals: Body, **fields: Any) -> Body:
+    """A RetrainSchedule with a drift policy and no cron."""
+    return schedule(schedule=ABSENT, policy={"signals": list(signals), **fields})
+
+
 def pod_template(*containers: Body) -> Body:
     return {"podTemplate": {"spec": {"containers": list(containers)}}}
 
 
-_REF = {"name": "config", "key": "config.json"}
 _FIVE_FIELDS = ["spec.schedule", "write five cron fields 'minute hour day-of-month month day-of-week', e.g. '0 2 * * 0'", "@daily"]
 _TO_TIME_ZONE = ["spec.schedule", "put the time zone into spec.timeZone"]
 _WINDOW = ["spec.window", "write letters, digits, '-', '_' and '.' only", "e.g. 2025-26"]
@@ -59,6 +71,9 @@ _SPEC = "spec.jobTemplate.spec"
 _CONTRACT = "variables that start with RETRAIN_ belong to the trainer contract: choose another name"
 _ALONE = "podTemplate stands alone: move image, env, resources and the other fields into its container 'trainer'"
 _QUANTITY = "write quantities as Kubernetes takes them, e.g. cpu: 500m and memory: 4Gi"
+
+_SIGNALS = "spec.policy.signals"
+_ONE_SOURCE = "set exactly one of configMap, prometheus, lastRun and staleness"
 
 REFUSED_BY_RULE = [
     pytest.param(
@@ -149,11 +164,36 @@ REFUSED_BY_RULE = [
         id="configFrom both",
     ),
     pytest.param(run(configFrom={}), ["spec.configFrom", "set exactly one of configFrom.configMapKeyRef"], id="configFrom nothing"),
+    pytest.param(schedule(schedule=ABSENT), ["spec", "set schedule, policy or both"], id="neither schedule nor policy"),
+    pytest.param(policy(signal(name="PSI")), [_SIGNALS, "write a name of lower-case letters"], id="signal in capitals"),
+    pytest.param(policy(signal(configMap=ABSENT)), [_SIGNALS, _ONE_SOURCE], id="signal of nothing"),
+    pytest.param(policy(signal(lastRun={"metric": "roc_auc"})), [_SIGNALS, _ONE_SOURCE], id="signal of two sources"),
+    pytest.param(policy(signal(above=ABSENT)), [_SIGNALS, "set above, below or both"], id="signal without threshold"),
+    pytest.param(
+        policy(signal(configMap=ABSENT, staleness={"maxAgeSeconds": 60})),
+        [_SIGNALS, "staleness has maxAgeSeconds as its threshold"],
+        id="staleness with a threshold",
+    ),
+    pytest.param(policy(signal(below=0.3)), [_SIGNALS, "set below no higher than above"], id="signal that always fires"),
+    *(
+        pytest.param(
+            policy(signal(configMap=ABSENT, prometheus={"url": url, "query": "up"})), [_SIGNALS, "write the server's base URL"], id=url
+        )
+        for url in (
+            "http://user:secret@prometheus:9090",
+            "http://prometheus:9090@169.254.169.254",
+            "http://prometheus:9090/?x=1",
+            "http://prometheus:9090#169.254.169.254",
+            "http:\\\\prometheus:9090",
+            "ftp://prometheus:9090",
+            "file:///etc/passwd",
+            "prometheus:9090",
+        )
+    ),
 ]
 
 _REQUIRED = "Required value"
 REFUSED_BY_SCHEMA = [
-    pytest.param(schedule(schedule=ABSENT), "spec.schedule", _REQUIRED, id="no schedule"),
     pytest.param(schedule(jobTemplate=ABSENT), "spec.jobTemplate", _REQUIRED, id="no jobTemplate"),
     pytest.param(schedule(of_runs=template(trainer=ABSENT)), f"{_SPEC}.trainer", _REQUIRED, id="no trainer"),
     pytest.param(run(trainer=ABSENT), "spec.trainer", _REQUIRED, id="a run without trainer"),
@@ -200,7 +240,23 @@ REFUSED_BY_SCHEMA = [
     pytest.param(schedule(suspendAfterFailures=0), "spec.suspendAfterFailures", "greater than or equal to 1", id="suspendAfterFailures 0"),
     pytest.param(schedule(dryRun="yes"), "spec.dryRun", "must be of type boolean", id="a text as dryRun"),
     pytest.param(run(mode="DryRun"), "spec.mode", 'supported values: "Execute", "Simulate"', id="mode DryRun"),
-    pytest.param(run(trigger="Drift"), "spec.trigger", 'supported values: "Schedule", "Manual"', id="trigger Drift"),
+    pytest.param(
+        run(trigger="Mood"), "spec.trigger", 'supported values: "Schedule", "Manual", "Drift", "Retry"', id="trigger that there is not"
+    ),
+    pytest.param(policy(), "spec.policy.signals", "should have at least 1 items", id="policy without signals"),
+    pytest.param(policy(*(signal(name=f"s{i}") for i in range(17))), "spec.policy.signals", "must have at most 16 items", id="17 signals"),
+    pytest.param(policy(signal(), signal()), "spec.policy.signals", "Duplicate value", id="two signals of one name"),
+    pytest.param(policy(signal(), intervalSeconds=9), "spec.policy.intervalSeconds", "greater than or equal to 10", id="interval 9 s"),
+    pytest.param(policy(signal(), maxRunsPerDay=0), "spec.policy.maxRunsPerDay", "greater than or equal to 1", id="no run in a day"),
+    pytest.param(policy(signal(), mode="Force"), "spec.policy.mode", 'supported values: "Recommend", "Execute"', id="policy mode Force"),
+    pytest.param(policy(signal(forChecks=0)), "spec.policy.signals", "greater than or equal to 1", id="for no check"),
+    pytest.param(policy(signal(above="0.2")), "spec.policy.signals", "must be of type number", id="a text as threshold"),
+    pytest.param(
+        policy(signal(configMap=ABSENT, prometheus={"url": "http://p:9090", "query": "up", "insecureSkipVerify": True})),
+        "insecureSkipVerify",
+        "unknown field",
+        id="TLS that is not checked",
+    ),
     pytest.param(
         run(data={"uri": "s3://lake/x", "check": "Maybe"}), "spec.data.check", 'supported values: "Always", "Skip"', id="data check Maybe"
     ),
@@ -294,6 +350,38 @@ ACCEPTED = [
         ),
         id="schedule: everything",
     ),
+    pytest.param(policy(signal()), id="schedule: a policy alone"),
+    pytest.param(
+        schedule(
+            policy={
+                "mode": "Execute",
+                "intervalSeconds": 10,
+                "cooldownSeconds": 0,
+                "maxRunsPerDay": 24,
+                "signals": [
+                    signal(above=0.2, below=-1, forChecks=3),
+                    signal(name="auc", configMap=ABSENT, above=ABSENT, below=0.8, lastRun={"metric": "roc_auc"}),
+                    signal(name="age", configMap=ABSENT, above=ABSENT, staleness={"maxAgeSeconds": 604800}),
+                    signal(
+                        name="drift-share",
+                        configMap=ABSENT,
+                        prometheus={
+                            "url": "https://prometheus.example.com/eu-1",
+                            "query": "max(feature_drift)",
+                            "timeoutSeconds": 30,
+                            "bearerTokenSecret": {"name": "prometheus", "key": "token"},
+                            "caConfigMap": {"name": "ca", "key": "ca.crt"},
+                        },
+                    ),
+                    *(
+                        signal(name=f"p{i}", configMap=ABSENT, prometheus={"url": url, "query": "up"})
+                        for i, url in enumerate(["http://10.0.0.1:9090", "http://[fd00::1]:9090/", "http://prometheus"])
+                    ),
+                ],
+            },
+        ),
+        id="schedule: every kind of signal",
+    ),
     pytest.param(schedule(of_runs=template(trainer={"podTemplate": POD_TEMPLATE})), id="schedule: podTemplate"),
     pytest.param(schedule(of_runs=template(configFrom={"configMapKeyRef": _REF})), id="schedule: configuration from a ConfigMap"),
     *(
@@ -315,6 +403,15 @@ ACCEPTED = [
             **_FULL_TEMPLATE,
         ),
         id="run: everything",
+    ),
+    pytest.param(
+        run(
+            trigger="Drift",
+            reasons=["psi: 0.31 is above 0.2"],
+            metrics={"psi": 0.31, "auc": 1},
+            thresholds={"psi": {"above": 0.2}, "auc": {"below": 0.8}},
+        ),
+        id="run: made by drift",
     ),
     pytest.param(run(configFrom={"secretKeyRef": _REF}), id="run: configuration from a Secret"),
     pytest.param(run(trainer={"podTemplate": POD_TEMPLATE}), id="run: podTemplate"),
@@ -383,6 +480,9 @@ CHANGES = [
     pytest.param(_RUN, {**_RUN, "activeDeadlineSeconds": ABSENT}, "activeDeadlineSeconds", id="active deadline removed"),
     pytest.param(_RUN, {**_RUN, "scheduledTime": "2026-01-04T02:00:00Z"}, "scheduledTime", id="scheduledTime added"),
     pytest.param({}, _RUN | {"window": ABSENT}, "config", id="config added"),
+    pytest.param({"metrics": {"psi": 0.3}}, {"metrics": {"psi": 0.4}}, "metrics", id="snapshot of metrics"),
+    pytest.param({"thresholds": {"psi": {"above": 1}}}, {"thresholds": {"psi": {"above": 2}}}, "thresholds", id="snapshot of thresholds"),
+    pytest.param({"reasons": ["a"]}, {"reasons": ["a", "b"]}, "reasons", id="snapshot of reasons"),
     pytest.param(_RUN, {**_RUN, "suspend": True}, None, id="suspend may be switched on"),
     pytest.param({**_RUN, "suspend": True}, {**_RUN, "suspend": False}, None, id="suspend may be switched off"),
     pytest.param({**_RUN, "suspend": True}, _RUN, None, id="suspend may be removed"),

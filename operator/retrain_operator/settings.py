@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from retrain_operator.cluster.prometheus import parse_allowed
+
 T = TypeVar("T")
 
 PREFIX = "RETRAIN_OPERATOR_"
@@ -22,6 +24,7 @@ class Settings:
     lease_name: str = "retrain-operator"
     http_host: str = "0.0.0.0"
     http_port: int = 8080
+    prometheus_allow: tuple[str, ...] = ()  # host:port of each server that a drift policy may ask; empty: none
     log_format: str = "plain"
     log_level: str = "info"
     progress_interval_s: float = 30.0  # between two readings of a running run's log; 0: none is read
@@ -46,7 +49,7 @@ def seconds(text: str) -> float:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from RETRAIN_OPERATOR_NAMESPACES (comma-separated), _LEADER_ELECTION, _LEASE_NAMESPACE, _HTTP_PORT and so on.
 
-    Raises ValueError, with the variable's name, when a port or an interval is not a number.
+    Raises ValueError, with the variable's name, when a port or an interval is not a number, or a host has no port.
     """
 
     def read(name: str) -> str | None:
@@ -68,6 +71,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         lease_name=read("LEASE_NAME") or defaults.lease_name,
         http_host=read("HTTP_HOST") or defaults.http_host,
         http_port=parsed("HTTP_PORT", int, defaults.http_port),
+        prometheus_allow=parsed("PROMETHEUS_ALLOW", parse_allowed, defaults.prometheus_allow),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
         progress_interval_s=parsed("PROGRESS_INTERVAL", seconds, defaults.progress_interval_s),

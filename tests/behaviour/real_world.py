@@ -21,7 +21,8 @@ class RealWorld(World):
         self.kubeconfig = kubeconfig
 
     async def patch(self, resource: Resource, name: str, patch: Body) -> None:
-        path = f"/apis/{resource.group}/{resource.version}/namespaces/{self.namespace}/{resource.plural}/{name}"
+        root = f"/apis/{resource.group}" if resource.group else "/api"
+        path = f"{root}/{resource.version}/namespaces/{self.namespace}/{resource.plural}/{name}"
         await asyncio.to_thread(self.control_plane.request, "PATCH", path, patch)
 
     @contextlib.asynccontextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Body
+from retrain_operator.cluster.protocol import CONFIG_MAPS, RUNS, SCHEDULES, Body
 from retrain_operator.manifests.runs import manual_run_name
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import condition, is_finished, overdue, phase
@@ -18,6 +18,12 @@ from tests.recotem_python import EXAMPLE as RECOTEM_EXAMPLE
 
 pytestmark = pytest.mark.cluster
 
+DRIFTED_IRIS = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: iris-drift}
+data: {psi: "0.31"}
+"""
 EXAMPLES = sorted((ROOT / "manifests/examples").glob("*.yaml"))
 
 
@@ -165,6 +171,39 @@ async def test_10_unchanged_data_is_skipped(real_world: RealWorld) -> None:
     assert [phase(first), phase(second)] == ["Completed", "Skipped"]
     assert second["status"]["result"]["reason"] == "DataUnchanged"
     assert second["status"]["result"]["data"]["version"] == first["status"]["result"]["data"]["version"]
+
+
+async def test_13_drift_is_recommended_and_starts_nothing(real_world: RealWorld) -> None:
+    await apply(real_world, "-", stdin=example("13").read_text().replace("intervalSeconds: 30", "intervalSeconds: 10"))
+    async with real_world.operator():
+        calm = await real_world.wait_for(SCHEDULES, "wine-watch", lambda body: "recommendation" in body["status"])
+        assert calm["status"]["recommendation"]["action"] == "none"
+        await real_world.patch(CONFIG_MAPS, "wine-drift", {"data": {"psi": "0.31"}})
+        await asyncio.to_thread(
+            real_world.control_plane.kubectl,
+            "wait", "-n", real_world.namespace, "rts/wine-watch", "--for=condition=DriftDetected", "--timeout=60s",
+        )  # fmt: skip
+        told = await real_world.get(SCHEDULES, "wine-watch")
+    assert told is not None
+    recommendation = told["status"]["recommendation"]
+    assert recommendation["action"] == "recommended"
+    assert recommendation["reasons"] == ["feature-psi: 0.31 is above 0.2 at 2 evaluations in a row"]
+    assert recommendation["thresholds"]["feature-psi"] == {"above": 0.2}
+    assert await real_world.list(RUNS) == []
+
+
+async def test_14_drift_makes_a_run(real_world: RealWorld) -> None:
+    await apply(real_world, example("14"))
+    await asyncio.to_thread(real_world.control_plane.kubectl, "apply", "-n", real_world.namespace, "-f", "-", stdin=DRIFTED_IRIS)
+    async with real_world.operator():
+        done = await real_world.wait_for_any(RUNS, is_finished, deadline_s=120)
+        told = await real_world.wait_for(SCHEDULES, "iris", lambda body: "lastTrained" in body["status"])
+    assert phase(done) == "Completed", done["status"]
+    assert done["spec"]["trigger"] == done["metadata"]["labels"]["retrain.dev/trigger"] == "Drift"
+    assert done["spec"]["reasons"] == ["feature-psi: 0.31 is above 0.2"]
+    assert done["spec"]["metrics"] == {"feature-psi": 0.31}
+    assert told["status"]["lastTrained"]["metrics"]["accuracy"] > 0.85
+    assert "nextScheduleTime" in told["status"], "it has a cron as well"
 
 
 def test_every_example_is_tested() -> None:

@@ -10,13 +10,18 @@ from tests.faults.history import Body, History, Life
 Difference = str
 RESOURCES = ("retrainschedules", "retrainjobs", "jobs", "leases")
 _SHOWN = 12  # lines of a difference
-# A Job that somebody deletes early may never have been seen started: startTime is there or not.
-_DROPPED = {"resourceVersion", "creationTimestamp", "startTime", "managedFields", "duration", "uncountedTerminatedPods", "leaseTransitions"}
+# A Job that somebody deletes early may never have been seen started: startTime is there or not. intervalSeconds: see Stage.long_interval_s.
+_DROPPED = {
+    "resourceVersion", "creationTimestamp", "startTime", "managedFields", "duration", "uncountedTerminatedPods", "leaseTransitions",
+    "intervalSeconds",
+}  # fmt: skip
 _VARYING = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
     (re.compile(r"\b[0-9a-f]{16}\b"), "HASH"),  # of a guard's key
     (re.compile(r"-\d{8}-[0-9a-f]{8}\b"), "-TICK-UID"),  # a run id
+    (re.compile(r"-d\d{10}-[0-9a-f]{8}\b"), "-DRIFT-UID"),
+    (re.compile(r"-d\d{10}\b"), "-DRIFT"),
     (re.compile(r"-[0-9a-f]{8}\b"), "-TICK"),  # minutes since the epoch have eight digits, as a run id's part of a UID has
     (re.compile(r"(?<=pod NAMESPACE/)\S+"), "POD"),
     (re.compile(r"\b\d{1,2} \d{1,2} \* \* \*"), "DAILY"),

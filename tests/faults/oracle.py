@@ -56,6 +56,17 @@ def one_run_per_tick(evidence: Evidence) -> Iterator[str]:
             yield f"tick {tick}, attempt {attempt}, was made {len(names)} times: {', '.join(names)}"
 
 
+def one_run_by_drift(evidence: Evidence) -> Iterator[str]:
+    """At most one RetrainJob ever per schedule UID that drift made: a trial is shorter than any cooldown, and than any interval."""
+    made: defaultdict[str, list[str]] = defaultdict(list)
+    for run in evidence.history.of("retrainjobs"):
+        if run.owner and run.spec.get("trigger") == "Drift":
+            made[run.owner["uid"]].append(f"{run.name} ({run.uid})")
+    for names in made.values():
+        if len(names) > 1:
+            yield f"drift made {len(names)} runs: {', '.join(names)}"
+
+
 def one_job_per_run(evidence: Evidence) -> Iterator[str]:
     """A run is started once, whatever happens to its Job."""
     made: defaultdict[str, list[str]] = defaultdict(list)
@@ -161,6 +172,7 @@ def the_end_is_as_without_faults(evidence: Evidence) -> Iterator[str]:
 
 RULES: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     one_run_per_tick,
+    one_run_by_drift,
     one_job_per_run,
     a_finished_run_is_final,
     runs_do_not_overlap,

@@ -142,6 +142,16 @@ async def replaced_by_a_request(stage: Stage) -> None:
     await stage.request("another, please")
 
 
+@scenario
+async def drift_run(stage: Stage) -> None:
+    """One evaluation: the next is far away."""
+    await stage.config_map("drift", psi="0.31")
+    signal = {"name": "psi", "configMap": {"name": "drift", "key": "psi"}, "above": 0.2}
+    await stage.schedule(SHORT, due=0, policy={"mode": "Execute", "intervalSeconds": stage.long_interval_s(), "signals": [signal]})
+    stage.start()
+    await stage.until(lambda history: any(each.status.get("lastEvaluation") for each in history.of("retrainschedules")))
+
+
 def waits(history: History) -> bool:
     """A tick was told to wait, whatever became of it since."""
     return decided(history, "Wait")

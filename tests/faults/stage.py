@@ -6,13 +6,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from retrain_operator.api.base import format_time
+from retrain_operator.api.base import ObjectMeta, format_time
 from retrain_operator.api.names import Key
-from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from retrain_operator.api.policy import Policy
+from retrain_operator.cluster.protocol import CONFIG_MAPS, JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from retrain_operator.rules.drift import due_slot
 from tests.faults.history import History, Life
 from tests.faults.observer import Observer
 
 STEP_S = 60.0
+DAY_S = 86_400
 NAME = "churn"
 _ANSWER = {"schema": "retrain/v1", "runId": "$(RETRAIN_RUN_ID)", "attempt": 1, "mode": "Execute"}
 TRAINED = _ANSWER | {
@@ -39,7 +42,7 @@ class Stage:
         return self._observer.history(self.namespace)
 
     async def schedule(self, trainer: Body, *, due: int = 1, run: Body | None = None, **spec: Any) -> None:
-        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago."""
+        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago. 0: none is due."""
         newest = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
         template = {"spec": {"trainer": trainer, **(run or {})}}
         body = {"spec": {"schedule": f"{newest.minute} {newest.hour} * * *", "jobTemplate": template, **spec}}
@@ -53,6 +56,19 @@ class Stage:
         )
         assert isinstance(answer, dict)
         await self.until(lambda history: any(each.status.get("decidedThrough") for each in history.of("retrainschedules")))
+
+    def long_interval_s(self) -> int:
+        """Of a drift policy without an evaluation in the next hour but the one that is due."""
+        meta, now = ObjectMeta(namespace=self.namespace, name=NAME, uid="", creation_timestamp=datetime.now(UTC)), datetime.now(UTC)
+        for interval_s in range(DAY_S, DAY_S // 2, -1800):
+            policy = Policy.model_validate({"intervalSeconds": interval_s, "signals": [{"name": "age", "staleness": {"maxAgeSeconds": 1}}]})
+            slot = due_slot(policy, meta, None, now)
+            if slot is not None and slot + timedelta(seconds=interval_s) - now > timedelta(hours=1):
+                return interval_s
+        raise AssertionError("a grid of half a day or longer that is an hour away must be there")
+
+    async def config_map(self, name: str, **data: str) -> None:
+        await self._create(CONFIG_MAPS, name, {"data": data})
 
     async def run_by_hand(self, name: str, trainer: Body, **spec: Any) -> None:
         """A RetrainJob that a person makes for the schedule."""

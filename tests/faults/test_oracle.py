@@ -44,6 +44,14 @@ def tick_made_twice() -> Story:
     return story
 
 
+def drift_made_two() -> Story:
+    story = good()
+    for name in ("churn-d1772452800", "churn-d1772453100"):
+        run = story.run(name, spec={"schedule": "churn", "trigger": "Drift"})
+        story.finish(run, story.job(run))
+    return story
+
+
 def run_remade_under_its_name() -> Story:
     story = good()
     story.put("retrainjobs", "churn-1", deleted=True)
@@ -182,6 +190,7 @@ def orphan() -> Story:
         pytest.param(Story, {"every tick has one fate"}, id="a tick of which nothing came"),
         pytest.param(tick_of_nothing, {"every tick has one fate"}, id="a run at an instant that is no tick"),
         pytest.param(run_and_skipped, {"every tick has one fate"}, id="a tick that ran and is told as skipped"),
+        pytest.param(drift_made_two, {"one run by drift"}, id="two runs by drift"),
         pytest.param(tick_made_twice, {"one run per tick"}, id="a tick made twice"),
         pytest.param(run_remade_under_its_name, {"one run per tick"}, id="a tick made again after its run was deleted"),
         pytest.param(two_jobs_of_a_run, {"one job per run"}, id="a run started twice"),

@@ -23,7 +23,14 @@ from tests.faults.writes import Write
 RECOVERY_S = 30.0  # after the last fault everything is right within this
 QUIET_S = 3.0
 FOR_EVER = frozenset(  # once broken, nothing mends it: no need to wait
-    {"one run per tick", "one job per run", "a finished run is final", "runs do not overlap", "nothing starts against the users will"}
+    {
+        "one run per tick",
+        "one run by drift",
+        "one job per run",
+        "a finished run is final",
+        "runs do not overlap",
+        "nothing starts against the users will",
+    }
 )
 _SHORTENED = {RESYNC_VARIABLE: "5", SILENCE_VARIABLE: "2"}
 

@@ -16,6 +16,7 @@ from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.operator import operating
 from retrain_operator.embedded.runners import Outcome, ScriptedPods
+from retrain_operator.settings import Settings
 
 RUN_S = 600
 
@@ -54,7 +55,7 @@ def play(steps: Callable[[Stage], Awaitable[None]], interval_s: float = 30) -> N
     async def main(clock: VirtualClock) -> None:
         stage = Stage(clock)
         pods = ScriptedPods(lambda pod: Outcome(RUN_S, exit_code=4), clock)
-        async with JobController(stage, pods, clock), operating(stage, clock, progress_interval_s=interval_s):
+        async with JobController(stage, pods, clock), operating(stage, clock, Settings(progress_interval_s=interval_s)):
             await steps(stage)
 
     run_virtual(main, NOW)

@@ -316,9 +316,13 @@ def test_a_long_horizon_is_short_to_read(tmp_path: Path, capsys: pytest.CaptureF
 def test_the_shipped_examples(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "-f", str(example), "--from", "2026-03-28T00:00Z", "--days", "2", "--runs-take", "4m"]) == 0
     told = capsys.readouterr()
-    schedules = [each for each in yaml.safe_load_all(example.read_text()) if each["kind"] == "RetrainSchedule"]
-    assert [each["metadata"]["name"] in told.out for each in schedules] == [True] * len(schedules)
-    assert ("ignored" in told.err) == (not schedules)
+    documents = list(yaml.safe_load_all(example.read_text()))
+    schedules = [each for each in documents if each["kind"] == "RetrainSchedule"]
+    for each in schedules:
+        name = each["metadata"]["name"]
+        assert name in (told.out if "schedule" in each["spec"] else told.err)
+        assert (f"{name}: only its ticks are simulated" in told.err) == ({"schedule", "policy"} <= each["spec"].keys())
+    assert ("ignored" in told.err) == (len(schedules) < len(documents))
 
 
 STORIES = [
@@ -361,6 +365,19 @@ def test_several_schedules_each_on_its_own(tmp_path: Path, capsys: pytest.Captur
     assert main(["simulate", "-f", str(tmp_path), "--days", "1"]) == 0
 
 
+def test_a_drift_policy_is_not_simulated_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    watched = {"signals": [{"name": "psi", "configMap": {"name": "drift", "key": "psi"}, "above": 0.2}]}
+    both, alone = schedule(policy=watched), schedule(policy=watched)
+    del alone["spec"]["schedule"]
+    assert simulate(question(both)).timeline == simulate(question(schedule())).timeline
+    assert main(["simulate", "-f", write(tmp_path, both), "--days", "1"]) == 0
+    assert "churn: only its ticks are simulated, not its drift policy" in capsys.readouterr().err
+    assert main(["simulate", "-f", write(tmp_path, alone), "--days", "1"]) == 0
+    told = capsys.readouterr()
+    assert "churn: it has no schedule, only a drift policy" in told.err
+    assert told.out == ""
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -372,7 +389,7 @@ def test_several_schedules_each_on_its_own(tmp_path: Path, capsys: pytest.Captur
         pytest.param(schedule() | {"metadata": {}}, "has no name", id="no name"),
         pytest.param(schedule() | {"metadata": {"name": "Churn!"}}, "Churn!", id="a bad name"),
         pytest.param(schedule() | {"metadata": {"name": "c" * 41}}, "at most 40 characters", id="a long name"),
-        pytest.param(schedule() | {"spec": None}, "spec.schedule: Field required", id="no spec"),
+        pytest.param(schedule() | {"spec": None}, "spec.jobTemplate: Field required", id="no spec"),
         pytest.param(schedule() | {"spec": "daily"}, "valid dictionary", id="a spec that is a text"),
         pytest.param(schedule(run={"config": {"rows": "x" * 140_000}}), "config is longer than", id="no Job can be made of it"),
     ],

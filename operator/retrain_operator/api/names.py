@@ -15,6 +15,7 @@ LABEL_WINDOW = f"{GROUP}/window"  # spec.window: the season or data window
 LABEL_ROOT = f"{GROUP}/root"  # the first attempt's name; on retries, their Jobs and pods
 LABEL_GUARD = f"{GROUP}/guard"  # hash of the guard key: at most one run with it has an unfinished Job; also on the guard's Lease
 LABEL_GUARD_KEY = f"{GROUP}/guard-key"  # of a person's RetrainJob without a schedule: what it must not run beside
+LABEL_ALLOW_READ = f"{GROUP}/allow-read"  # "true" on a Secret, by whoever owns it: a drift policy of the namespace may send its token
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue admits it
 
 # Annotations

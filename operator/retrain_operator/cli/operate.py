@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrain_operator import logs, settings
+from retrain_operator.cluster.prometheus import parse_allowed
 from retrain_operator.cluster.protocol import ClusterError
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("--lease-namespace", default=defaults.lease_namespace, help=lease_help)
     parser.add_argument("--http-host", default=defaults.http_host, help="address of /healthz, /readyz and /metrics")
     parser.add_argument("--http-port", type=int, default=defaults.http_port, help="port of /healthz, /readyz and /metrics")
+    parser.add_argument(
+        "--prometheus-allow",
+        type=_hosts,
+        metavar="HOST:PORT[,...]",
+        default=",".join(defaults.prometheus_allow),
+        help="servers that drift policies may query; none if unset",
+    )
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")
     parser.add_argument(
@@ -53,20 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, 1 when there is no cluster to talk to."""
     from retrain_operator import handlers  # kopf takes half a second to import, which no other command should pay
 
-    base: settings.Settings = options.defaults
-    chosen = replace(
-        base,
-        namespaces=() if options.all_namespaces else tuple(options.namespace) or base.namespaces,
-        leader_election=options.leader_election,
-        lease_namespace=options.lease_namespace,
-        http_host=options.http_host,
-        http_port=options.http_port,
-        log_format=options.log_format,
-        log_level=options.log_level,
-        progress_interval_s=options.progress_interval,
-        kubeconfig=options.kubeconfig,
-        context=options.context,
-    )
+    chosen = settings_of(options)
     logs.configure(chosen.log_format, chosen.log_level)
     try:
         asyncio.run(handlers.serve(chosen))
@@ -74,3 +69,29 @@ def run(options: argparse.Namespace) -> int:
         print(f"retrain operator: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def settings_of(options: argparse.Namespace) -> settings.Settings:
+    """What the flags say, and the environment where they say nothing."""
+    base: settings.Settings = options.defaults
+    return replace(
+        base,
+        namespaces=() if options.all_namespaces else tuple(options.namespace) or base.namespaces,
+        leader_election=options.leader_election,
+        lease_namespace=options.lease_namespace,
+        http_host=options.http_host,
+        http_port=options.http_port,
+        prometheus_allow=options.prometheus_allow,
+        log_format=options.log_format,
+        log_level=options.log_level,
+        progress_interval_s=options.progress_interval,
+        kubeconfig=options.kubeconfig,
+        context=options.context,
+    )
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    try:
+        return parse_allowed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -7,13 +7,16 @@ from pathlib import Path
 
 from retrain_operator.clock import Clock, SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
+from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
 from retrain_operator.reconcile.controller import Controller
+from retrain_operator.settings import Settings
 
-PROGRESS_INTERVAL_S = 1.0  # somebody watches, and a log is a file of this machine
+QUIET = Settings(progress_interval_s=0)  # reads no log: virtual time would be spent on it
+WATCHED = Settings(progress_interval_s=1)  # somebody watches, and a log is a file of this machine
 
 
 def new_cluster(clock: Clock) -> MemoryCluster:
@@ -22,10 +25,10 @@ def new_cluster(clock: Clock) -> MemoryCluster:
 
 
 @contextlib.asynccontextmanager
-async def operating(cluster: MemoryCluster, clock: Clock, *, progress_interval_s: float = 0.0) -> AsyncIterator[Controller]:
-    """An operator at work on the cluster, and gone without a word afterwards."""
-    controller = Controller(cluster, clock, progress_interval_s=progress_interval_s)
-    async with asyncio.TaskGroup() as tasks:
+async def operating(cluster: MemoryCluster, clock: Clock, settings: Settings = QUIET) -> AsyncIterator[Controller]:
+    """An operator at work on the cluster, and gone without a word afterwards. Of the settings count what it reads and whom it may ask."""
+    async with Prometheus(settings.prometheus_allow) as prometheus, asyncio.TaskGroup() as tasks:
+        controller = Controller(cluster, clock, progress_interval_s=settings.progress_interval_s, prometheus=prometheus)
         work = [tasks.create_task(controller.run()), tasks.create_task(controller.lead())]
         try:
             yield controller
@@ -41,7 +44,7 @@ async def embedded(images: Mapping[str, list[str]], scratch: Path) -> AsyncItera
     cluster = new_cluster(clock)
     async with (
         local_pods(cluster, images, scratch, clock),
-        operating(cluster, clock, progress_interval_s=PROGRESS_INTERVAL_S) as controller,
+        operating(cluster, clock, WATCHED) as controller,
     ):
         yield cluster, controller
 

@@ -22,6 +22,7 @@ from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer
+from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
@@ -30,6 +31,7 @@ from retrain_operator.reconcile.events import EventRecorder
 from retrain_operator.reconcile.metrics import Metrics, bounded_reason
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
+from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
@@ -68,6 +70,7 @@ class Controller:
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
         progress_interval_s: float = 0.0,
+        prometheus: Prometheus | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
@@ -83,7 +86,8 @@ class Controller:
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
         self._progress = ProgressReader(self._cluster, progress_interval_s, self._notice)
-        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._progress)
+        self._signals = SignalReader(self._cluster, prometheus, clock, self._notice)
+        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._progress, self._signals)
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
@@ -128,6 +132,7 @@ class Controller:
             tasks.create_task(self._agenda.run())
             tasks.create_task(self._events.run())
             tasks.create_task(self._progress.run())
+            tasks.create_task(self._signals.run())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 
@@ -273,6 +278,8 @@ class Controller:
     def _count(self, view: _View, write: WriteStatus) -> None:
         for fate in view.decision.fates:
             self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
+        if view.resource is SCHEDULES and write.status.get("lastEvaluation") not in (None, view.status.get("lastEvaluation")):
+            self.metrics.evaluations.labels(write.status["recommendation"]["action"]).inc()
         phase = write.status.get("phase")
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
             error = write.status.get("error") or {}

@@ -34,6 +34,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.ticks = Counter("retrain_ticks", "Ticks by what became of them.", ("action", "reason"), registry=self.registry)
         self.runs = Counter("retrain_runs_finished", "Finished runs by phase and reason.", ("phase", "reason"), registry=self.registry)
+        self.evaluations = Counter(
+            "retrain_drift_evaluations", "Evaluations of drift policies by what they came to.", ("action",), registry=self.registry
+        )
         self.tick_to_job = Histogram(
             "retrain_tick_to_job_seconds", "From a tick to its Job's creation.", buckets=_TICK_BUCKETS_S, registry=self.registry
         )

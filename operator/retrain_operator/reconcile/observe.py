@@ -15,6 +15,7 @@ from retrain_operator.reconcile.apply import Stale
 from retrain_operator.reconcile.cache import Cache, JobEntry
 from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.progress import ProgressReader
+from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
@@ -33,7 +34,9 @@ class Observer:
         refresh: Callable[[Resource, Key], Awaitable[None]],
         notice: Callable[[Sequence[Item]], None],
         progress: ProgressReader,
+        signals: SignalReader,
     ) -> None:
+        self._signals = signals
         self._cluster = cluster
         self._cache = cache
         self._refresh = refresh
@@ -46,16 +49,17 @@ class Observer:
         self._refusals[metadata.uid] = (metadata.generation, message)
 
     async def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule and its runs, as the cache knows them; a run that may have been counted before is read. Raises ClusterError."""
+        """A schedule, its runs, and signals that are due for its policy; a run that may have been counted is read. Raises ClusterError."""
         entry = self._cache.schedules.get(key)
         if entry is None:
+            self._signals.forget(key)
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
         if stale := self._cache.maybe_counted(key, {run.name for run in observed.status.active}):
             for run in stale:
                 await self._refresh(RUNS, run)
             observed = replace(observed, runs=self._cache.runs_of(key))
-        return replace(observed, refused=self._refusal(observed.metadata))
+        return replace(observed, refused=self._refusal(observed.metadata), readings=self._signals.readings(observed))
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
         """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""

@@ -1,5 +1,6 @@
 """What the rules read: a moment of the cluster as frozen values, gathered by reconcile/, and nothing that a rule does not read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -24,6 +25,7 @@ class ChildRun:
     scheduled_time: datetime | None = None
     completion_time: datetime | None = None
     trained: bool = False
+    metrics: tuple[tuple[str, float], ...] = ()  # of one that trained
     data_version: str | None = None
     config_hash: str | None = None
     root_uid: str | None = None  # of the first attempt, when this is a retry
@@ -46,6 +48,22 @@ class ChildRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a signal that stands outside the schedule."""
+
+    value: float | None
+    problem: str = ""  # why there is no value, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The external signals of a drift policy, by name, read for one evaluation."""
+
+    slot: datetime  # the evaluation's instant on the policy's grid
+    values: Mapping[str, Reading]
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleObserved:
     """A RetrainSchedule and its runs."""
 
@@ -56,6 +74,7 @@ class ScheduleObserved:
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
+    readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
 
 
 class JobEnd(StrEnum):
