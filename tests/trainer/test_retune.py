@@ -200,3 +200,38 @@ def test_a_simulation_checks_the_search_and_tries_nothing(trainer: Trainer) -> N
     assert (run.code, run.result["outcome"]) == (0, "simulated")
     nonsense = trainer.run({**SEARCHED, "estimator": "sklearn.naive_bayes.ComplementNB"}, MODE="Simulate", RETUNE=retune())
     assert (nonsense.code, nonsense.result["reason"]) == (2, "BadConfiguration")
+
+
+SHOP = {"task": "recommender", "userColumn": "user", "itemColumn": "item", "timeColumn": "time"}
+SHOP_URI = "synthetic:interactions?users=200&items=60&n=4000"
+
+
+def test_a_recommender_is_searched_for(trainer: Trainer) -> None:
+    run = trainer.run({**SHOP, "algorithm": "ease", "params": {"reg": 7.5}}, DATA_URI=SHOP_URI, RETUNE=retune())
+    assert_trained(run)
+    search = search_of(trainer)
+    assert search["metric"] == "ndcg@20"
+    assert search["trials"][0]["params"] == {"reg": 7.5}
+    assert search["value"] >= search["trials"][0]["value"]
+    assert run.result["config"]["params"] == search["params"]
+
+
+def test_a_recommender_without_parameters_is_not(trainer: Trainer) -> None:
+    run = trainer.run({**SHOP, "algorithm": "toppop"}, DATA_URI=SHOP_URI, RETUNE=retune())
+    assert (run.code, run.result["reason"]) == (2, "BadConfiguration")
+
+
+@pytest.mark.parametrize(
+    ("given", "algorithm"),
+    [pytest.param({}, "ials", id="none named: the one that was measured best"), pytest.param({"algorithm": "ease"}, "ease", id="named")],
+)
+def test_the_algorithm_of_a_search(trainer: Trainer, given: dict[str, str], algorithm: str) -> None:
+    run = trainer.run({**SHOP, **given}, DATA_URI=SHOP_URI, MODE="Simulate", RETUNE=retune())
+    assert (run.code, run.result["config"]["algorithm"]) == (0, algorithm), run.stderr
+
+
+def test_without_retune_a_recommender_names_its_algorithm(trainer: Trainer) -> None:
+    run = trainer.run(SHOP, DATA_URI=SHOP_URI)
+    assert (run.code, run.result["reason"]) == (2, "BadConfiguration")
+    assert "config.algorithm is missing" in run.result["error"]["message"]
+    assert "spec.retune" in run.result["error"]["message"]
