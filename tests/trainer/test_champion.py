@@ -89,7 +89,7 @@ def test_a_split_by_user_fits_the_champion_again(tmp_path: Path) -> None:
     assert second.result["champion"]["metrics"]["ndcg@20"] == honest.result["metrics"]["ndcg@20"]
 
 
-def rewritten(change: Callable[[dict[str, Any]], None]) -> Callable[[Story], dict[str, str]]:
+def rewritten(change: Callable[[dict[str, Any]], object]) -> Callable[[Story], dict[str, str]]:
     """The first run's manifest, changed."""
 
     def apply(first: Story) -> dict[str, str]:
