@@ -16,7 +16,7 @@ def violation(message: str) -> str | None:
     if len(message.encode()) > RESULT_MAX_BYTES:
         return f"longer than {RESULT_MAX_BYTES} bytes"
     try:
-        result = json.loads(message, parse_constant=_refuse_constant)
+        result = json.loads(message, parse_constant=_refuse_constant, parse_int=_int64)
     except ValueError as error:
         return f"not JSON: {error}"
     errors = sorted(_validator().iter_errors(result), key=lambda error: error.json_path)
@@ -47,6 +47,13 @@ def _validator() -> Draft202012Validator:
     schema = read("result.schema.json")
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
+
+
+def _int64(text: str) -> int:
+    """What the API server can hold; JSON Schema has no word for it that each integer field would not have to repeat."""
+    if not -(2**63) <= (number := int(text)) < 2**63:
+        raise ValueError(f"{text[:20]}… is too large an integer")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,11 +1,14 @@
 """Fixtures of the trainer's tests. The trainer is a package of its own, tested from the checkout."""
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.trainer.harness import TRAINER, Ended, Trainer
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before scikit-learn: threads that wait for each other turn a small fit into minutes
 
 if str(TRAINER) not in sys.path:
     sys.path.insert(0, str(TRAINER))

@@ -1,4 +1,4 @@
-"""A run that searches for its parameters, by real processes: what it reports, what it keeps, and how it goes on after it was killed."""
+"""A run that searches for its parameters: what it reports, what it keeps, and how it goes on after it was killed."""
 
 import json
 import signal
@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.harness import TREE, Ended, Trainer, write_module
+from tests.trainer.inprocess import Story, tell
 from tests.trainer.tables import customers, write_csv
 from tests.trainer.test_skip import HEAVY
 
@@ -44,12 +45,22 @@ def trials_of(trainer: Trainer, run_id: str = "run-1") -> list[Any]:
     return [(each["params"], each["value"], each["state"]) for each in search_of(trainer, run_id)["trials"]]
 
 
-def assert_trained(run: Ended) -> None:
-    assert (run.code, run.result["outcome"]) == (0, "trained"), run.stderr
+def told(trainer: Trainer, config: dict[str, Any], run_id: str = "run-1", **given: str) -> Story:
+    """A run in this process; in the tests that are about processes it has one of its own."""
+    return tell(trainer.folder, config, run_id, **{"DATA_URI": "sklearn:breast_cancer", **given})
+
+
+def code_of(run: Story) -> int:
+    error = run.result["error"]
+    return int(error["code"]) if error else 0
+
+
+def assert_trained(run: Ended | Story) -> None:
+    assert run.result["outcome"] == "trained", run.result
 
 
 def test_the_best_parameters_train_the_model(trainer: Trainer) -> None:
-    run = trainer.run(SEARCHED, RETUNE=retune(metric="log_loss"))
+    run = told(trainer, SEARCHED, RETUNE=retune(metric="log_loss"))
     assert_trained(run)
     search, config = search_of(trainer), run.result["config"]
     assert (config["retuned"], config["trials"], config["params"]) == (True, 5, search["params"])
@@ -63,14 +74,14 @@ def test_the_best_parameters_train_the_model(trainer: Trainer) -> None:
 
 
 def test_the_final_model_is_what_its_parameters_give_without_a_search(trainer: Trainer) -> None:
-    searched = trainer.run(SEARCHED, RETUNE=retune())
-    fixed = trainer.run({**TREE, "params": searched.result["config"]["params"]}, RUN_ID="run-2")
+    searched = told(trainer, SEARCHED, RETUNE=retune())
+    fixed = told(trainer, {**TREE, "params": searched.result["config"]["params"]}, "run-2")
     assert searched.result["metrics"] == fixed.result["metrics"]
     assert searched.result["evaluation"] == fixed.result["evaluation"]
 
 
 def test_equal_searches_give_equal_trials_and_metrics(trainer: Trainer) -> None:
-    first, second = (trainer.run(SEARCHED, RETUNE=retune(), RUN_ID=run_id) for run_id in ("run-1", "run-2"))
+    first, second = (told(trainer, SEARCHED, run_id, RETUNE=retune()) for run_id in ("run-1", "run-2"))
     assert trials_of(trainer, "run-1") == trials_of(trainer, "run-2")
     assert first.result["metrics"] == second.result["metrics"]
 
@@ -83,7 +94,7 @@ def test_equal_searches_give_equal_trials_and_metrics(trainer: Trainer) -> None:
     ],
 )
 def test_without_an_estimator_one_is_chosen(trainer: Trainer, data: str, kind: str) -> None:
-    run = trainer.run({"task": "tabular"}, DATA_URI=data, RETUNE=retune(trials=2))
+    run = told(trainer, {"task": "tabular"}, DATA_URI=data, RETUNE=retune(trials=2))
     assert_trained(run)
     assert run.result["config"]["algorithm"] == f"sklearn.ensemble.HistGradientBoosting{kind}"
 
@@ -91,12 +102,12 @@ def test_without_an_estimator_one_is_chosen(trainer: Trainer, data: str, kind: s
 def test_text_and_gaps_go_through_the_search(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.csv", customers())
     config = {"task": "tabular", "target": "churned", "estimator": "sklearn.ensemble.RandomForestClassifier"}
-    run = trainer.run(config, DATA_URI=str(data), RETUNE=retune(trials=3))
+    run = told(trainer, config, DATA_URI=str(data), RETUNE=retune(trials=3))
     assert_trained(run)
 
 
 def test_what_is_configured_is_tried_first(trainer: Trainer) -> None:
-    trainer.run({**RIDGE, "params": {"alpha": 0.5, "fit_intercept": True}}, DATA_URI="sklearn:diabetes", RETUNE=retune(trials=3))
+    told(trainer, {**RIDGE, "params": {"alpha": 0.5, "fit_intercept": True}}, DATA_URI="sklearn:diabetes", RETUNE=retune(trials=3))
     tried = [each["params"] for each in search_of(trainer)["trials"]]
     assert tried[0] == {"alpha": 0.5, "fit_intercept": True}
     assert all(each["fit_intercept"] is True and each["alpha"] != 0.5 for each in tried[1:])
@@ -104,7 +115,7 @@ def test_what_is_configured_is_tried_first(trainer: Trainer) -> None:
 
 def test_ranges_of_ones_own(trainer: Trainer) -> None:
     ranges = {"max_depth": {"type": "categorical", "choices": [None, 2]}, "min_samples_split": {"type": "int", "low": 4, "high": 8}}
-    run = trainer.run({**SEARCHED, "search": ranges}, RETUNE=retune())
+    run = told(trainer, {**SEARCHED, "search": ranges}, RETUNE=retune())
     assert_trained(run)
     tried = [each["params"] for each in search_of(trainer)["trials"]]
     assert {each["max_depth"] for each in tried} <= {None, 2}
@@ -141,9 +152,9 @@ def test_ranges_of_ones_own(trainer: Trainer) -> None:
         pytest.param({**TREE, "params": {"max_depth": -1}}, retune(), 2, "InvalidParams", "max_depth", id="what is configured is wrong"),
     ],
 )
-def test_refused(trainer: Trainer, config: object, asked: str, code: int, reason: str, message: str) -> None:
-    run = trainer.run(config, RETUNE=asked)
-    assert (run.code, run.result["reason"]) == (code, reason), run.stderr
+def test_refused(trainer: Trainer, config: dict[str, Any], asked: str, code: int, reason: str, message: str) -> None:
+    run = told(trainer, config, RETUNE=asked)
+    assert (code_of(run), run.result["reason"]) == (code, reason)
     assert message in run.result["error"]["message"]
     assert not list(trainer.output.rglob("manifest.json"))
 
@@ -169,8 +180,8 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(trainer: Trainer, tmp
 
 def test_a_folder_that_cannot_be_used_exits_8(trainer: Trainer) -> None:
     (trainer.folder / "file").write_text("")
-    run = trainer.run(SEARCHED, RETUNE=retune(storage=f"{trainer.folder}/file/tuning"))
-    assert (run.code, run.result["reason"]) == (8, "TrialsUnusable")
+    run = told(trainer, SEARCHED, RETUNE=retune(storage=f"{trainer.folder}/file/tuning"))
+    assert (code_of(run), run.result["reason"]) == (8, "TrialsUnusable")
     assert "mount a writable volume" in run.result["error"]["message"]
 
 
@@ -196,7 +207,42 @@ def test_unchanged_data_and_search_are_skipped_and_another_search_is_not(trainer
 
 
 def test_a_simulation_checks_the_search_and_tries_nothing(trainer: Trainer) -> None:
-    run = trainer.run(SEARCHED, MODE="Simulate", RETUNE=retune())
-    assert (run.code, run.result["outcome"]) == (0, "simulated")
-    nonsense = trainer.run({**SEARCHED, "estimator": "sklearn.naive_bayes.ComplementNB"}, MODE="Simulate", RETUNE=retune())
-    assert (nonsense.code, nonsense.result["reason"]) == (2, "BadConfiguration")
+    run = told(trainer, SEARCHED, MODE="Simulate", RETUNE=retune())
+    assert (code_of(run), run.result["outcome"]) == (0, "simulated")
+    nonsense = told(trainer, {**SEARCHED, "estimator": "sklearn.naive_bayes.ComplementNB"}, MODE="Simulate", RETUNE=retune())
+    assert (code_of(nonsense), nonsense.result["reason"]) == (2, "BadConfiguration")
+
+
+SHOP = {"task": "recommender", "userColumn": "user", "itemColumn": "item", "timeColumn": "time"}
+SHOP_URI = "synthetic:interactions?users=200&items=60&n=4000"
+
+
+def test_a_recommender_is_searched_for(trainer: Trainer) -> None:
+    run = told(trainer, {**SHOP, "algorithm": "ease", "params": {"reg": 7.5}}, DATA_URI=SHOP_URI, RETUNE=retune())
+    assert_trained(run)
+    search = search_of(trainer)
+    assert search["metric"] == "ndcg@20"
+    assert search["trials"][0]["params"] == {"reg": 7.5}
+    assert search["value"] >= search["trials"][0]["value"]
+    assert run.result["config"]["params"] == search["params"]
+
+
+def test_a_recommender_without_parameters_is_not(trainer: Trainer) -> None:
+    run = told(trainer, {**SHOP, "algorithm": "toppop"}, DATA_URI=SHOP_URI, RETUNE=retune())
+    assert (code_of(run), run.result["reason"]) == (2, "BadConfiguration")
+
+
+@pytest.mark.parametrize(
+    ("given", "algorithm"),
+    [pytest.param({}, "ials", id="none named: the one that was measured best"), pytest.param({"algorithm": "ease"}, "ease", id="named")],
+)
+def test_the_algorithm_of_a_search(trainer: Trainer, given: dict[str, str], algorithm: str) -> None:
+    run = told(trainer, {**SHOP, **given}, DATA_URI=SHOP_URI, MODE="Simulate", RETUNE=retune())
+    assert (code_of(run), run.result["config"]["algorithm"]) == (0, algorithm)
+
+
+def test_without_retune_a_recommender_names_its_algorithm(trainer: Trainer) -> None:
+    run = told(trainer, SHOP, DATA_URI=SHOP_URI)
+    assert (code_of(run), run.result["reason"]) == (2, "BadConfiguration")
+    assert "config.algorithm is missing" in run.result["error"]["message"]
+    assert "spec.retune" in run.result["error"]["message"]

@@ -68,8 +68,9 @@ def generate(wanted: Interactions) -> Any:
         taste = rng.standard_normal((len(of_batch), DIMENSIONS), np.float32)
         # The largest of utility plus Gumbel noise are a draw without replacement with softmax chances.
         noise = np.log(np.maximum(rng.standard_exponential((len(of_batch), wanted.items), np.float32), np.finfo(np.float32).tiny))
-        ranked = np.argpartition(noise - taste @ item_factors.T - popularity, np.unique(of_batch) - 1, axis=1)
-        items += [ranked[i, :count].astype(np.int32) for i, count in enumerate(of_batch)]  # a view would keep the whole batch
+        against = noise - taste @ item_factors.T - popularity
+        # Sorted, because the order that a partition leaves depends on the processor.
+        items += [np.sort(np.argpartition(row, count - 1)[:count]) for row, count in zip(against, of_batch, strict=True)]
     users = np.repeat(np.arange(wanted.users), counts)
     times = YEAR_BEGINS_S + rng.integers(0, YEAR_S, len(users))
     frame = pd.DataFrame({"user": users, "item": np.concatenate(items), "time": times})
