@@ -155,11 +155,11 @@ def test_an_operator_that_starts_anew_goes_on_from_what_the_status_tells() -> No
         stage = Stage(clock)
         stage.says(10)
         async with JobController(stage, ScriptedPods(lambda pod: Outcome(RUN_S), clock), clock):
-            async with operating(stage, clock, progress_interval_s=30):
+            async with operating(stage, clock, Settings(progress_interval_s=30)):
                 stage.run()
                 await clock.advance(35)
             version, read = stage.store.version, len(stage.reads)
-            async with operating(stage, clock, progress_interval_s=30):
+            async with operating(stage, clock, Settings(progress_interval_s=30)):
                 await clock.advance(20)
                 assert len(stage.reads) == read, "not before its time"
                 await clock.advance(20)

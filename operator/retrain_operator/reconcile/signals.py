@@ -107,12 +107,15 @@ class SignalReader:
                 tasks.create_task(self._serve(await self._requests.get()))
 
     async def _serve(self, request: _Request) -> None:
-        external = [signal for signal in request.policy.signals if signal.config_map or signal.prometheus]
-        read = await asyncio.gather(*(self._reading(request.key.namespace, signal) for signal in external))
-        values = dict(zip((signal.name for signal in external), read, strict=True))
-        self._held[request.key] = _Held(request.edition, Readings(request.readings.slot, values), self._clock.monotonic())
-        self._under_way.discard(request.key)
-        self._notice([Item(Kind.SCHEDULE, request.key)])
+        try:
+            external = [signal for signal in request.policy.signals if signal.config_map or signal.prometheus]
+            read = await asyncio.gather(*(self._reading(request.key.namespace, signal) for signal in external))
+            values = dict(zip((signal.name for signal in external), read, strict=True))
+            self._held[request.key] = _Held(request.edition, Readings(request.readings.slot, values), self._clock.monotonic())
+        finally:
+            # Also when it is cancelled: kopf, when it gives up, cancels what is younger than itself. Then it is asked for again.
+            self._under_way.discard(request.key)
+            self._notice([Item(Kind.SCHEDULE, request.key)])
 
     async def _reading(self, namespace: str, signal: Signal) -> Reading:
         try:
