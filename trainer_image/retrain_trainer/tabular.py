@@ -22,7 +22,7 @@ from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 from sklearn.utils import get_tags  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target  # type: ignore[import-untyped]
 
-from retrain_trainer import artifact, balance, estimator, metrics, paired, spaces
+from retrain_trainer import balance, estimator, metrics, paired, spaces
 from retrain_trainer.columns import Columns
 from retrain_trainer.config import TabularConfig
 from retrain_trainer.contract import Failure, Reason
@@ -165,6 +165,8 @@ class TabularTask:
         return TabularTask(self._config, self._table, self._train, self._data_version, is_validation=True)
 
     def serialise(self, model: Any) -> tuple[bytes, dict[str, Any]]:
+        from retrain_trainer import artifact  # skops walks through all of scikit-learn when it is imported: not before there is a model
+
         content, trusted = artifact.serialise(model, self._table.features.iloc[self._test[:SAMPLE_ROWS]])
         return content, {"format": artifact.FORMAT, "trustedTypes": trusted}
 
@@ -194,6 +196,8 @@ class TabularTask:
         return other
 
     def restore(self, content: bytes, manifest: Mapping[str, Any]) -> Any:
+        from retrain_trainer import artifact
+
         return artifact.restore(content, manifest)
 
     def _estimator(self, params: Mapping[str, Any]) -> Any:
