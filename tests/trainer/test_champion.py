@@ -73,6 +73,16 @@ def test_a_holdout_that_is_later_scores_the_artifact_itself(tmp_path: Path) -> N
     assert champion["diffStderr"]["ndcg@20"] < second.manifest["evaluation"]["stderr"]["ndcg@20"]
 
 
+@pytest.mark.parametrize("algorithm", ["toppop", "ease", "ials", "rp3beta"])
+def test_a_recommender_scores_from_its_file_as_it_did_when_it_was_fitted(tmp_path: Path, algorithm: str) -> None:
+    config = {**EASE, "algorithm": algorithm}
+    first = tell(tmp_path, config)
+    second = tell(tmp_path, config, "run-2", **first.champion)
+    assert second.result["champion"]["refitted"] is False
+    assert second.result["champion"]["metrics"] == {name: second.result["metrics"][name] for name in ("ndcg@20", "recall@20", "map@20")}
+    assert set(second.result["champion"]["diffStderr"].values()) == {0}
+
+
 def test_a_champion_that_saw_later_data_is_fitted_again(tmp_path: Path) -> None:
     first = tell(tmp_path, BY_TIME, DATA_URI=csv_of(tmp_path, 1.0))
     second = tell(tmp_path, BY_TIME, "run-2", DATA_URI=csv_of(tmp_path, 0.6), **first.champion)

@@ -51,11 +51,12 @@ class IalsParams(StrictModel):
 
 
 class Rp3betaParams(StrictModel):
-    """irspack's names. Its beta of 0.6 recommends worse than toppop where data is sparse; 0.2 was measured, see the README."""
+    """irspack's names. Its beta of 0.6 recommends worse than toppop where data is sparse; these were measured, see
+    the README."""
 
     alpha: float = Field(1.0, gt=0, le=5)
-    beta: float = Field(0.2, ge=0, le=2)
-    top_k: int = Field(100, ge=1, le=10_000)
+    beta: float = Field(0.0, ge=0, le=2)
+    top_k: int = Field(300, ge=1, le=10_000)
     normalize_weight: bool = False
 
 
