@@ -108,7 +108,7 @@ def _held(spec: RetrainScheduleSpec, paused: Pause) -> str | None:
 
 def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
     metadata, spec, last = observed.metadata, planned.spec, counted.last_trained
-    previous = Previous(**last.model_dump()) if last else None
+    previous = Previous(**last.model_dump(exclude={"metrics"})) if last else None
     creates = []
     made, request = planned.request.made, planned.request.last
     if made is not None and request is not None:
