@@ -10,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
 from retrain_operator.api.cron_text import CronText
+from retrain_operator.api.deploy import LastRollback
 from retrain_operator.api.job import RunTemplateSpec, Window
 
 RECENT_DECISIONS_MAX = 20  # enough to tell last night's story; an event is kept for an hour only
@@ -190,6 +191,9 @@ class RetrainScheduleStatus(ApiModel):
     recent_decisions: list[TickDecision] = Field(default_factory=list, description="Ticks and requests that made no run, newest first.")
     last_request: TickDecision | None = Field(None, description="What became of the last request to start a run by hand.")
     last_handled_requested_at: str | None = Field(None, description="Token of the last request that was acted on.")
+    last_handled_rollback_requested_at: str | None = Field(None, description="Token of the last rollback that was acted on.")
+    last_handled_release_requested_at: str | None = Field(None, description="Token of the last release that was acted on.")
+    last_rollback: LastRollback | None = Field(None, description="What became of the last rollback that was asked for.")
     recommendation: Recommendation | None = Field(None, description="What a dry run would have done.")
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 

@@ -12,10 +12,10 @@ def find(conditions: Sequence[Condition], type_: str) -> Condition | None:
 
 
 def condition(
-    old: Sequence[Condition], type_: str, status: bool, reason: str, message: str, *, generation: int, now: datetime
+    old: Sequence[Condition], type_: str, status: bool | None, reason: str, message: str, *, generation: int, now: datetime
 ) -> Condition:
-    """A condition that keeps its transition time unless its status changes."""
-    text = "True" if status else "False"
+    """A condition that keeps its transition time unless its status changes; None is Unknown."""
+    text = "Unknown" if status is None else "True" if status else "False"
     before = find(old, type_)
     return Condition(
         type=type_,
