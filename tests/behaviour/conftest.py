@@ -13,6 +13,7 @@ from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.operator import new_cluster
 from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
+from tests.behaviour.deployments import deployment_controller
 from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import World
@@ -34,7 +35,8 @@ def installed(control_plane: ControlPlane, local_node: NodeThread) -> Path:
 async def embedded_world(tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
     clock = SystemClock()
     cluster = new_cluster(clock)
-    async with JobController(cluster, LocalPods(cluster.store, ImageMap(IMAGES), tmp_path), clock):
+    pods = LocalPods(cluster.store, ImageMap(IMAGES), tmp_path)
+    async with JobController(cluster, pods, clock), deployment_controller(cluster):
         yield EmbeddedWorld(cluster)
 
 

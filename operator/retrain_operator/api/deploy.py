@@ -100,9 +100,7 @@ class Deploy(SpecModel):
         Rule.pattern("[a-z0-9]([a-z0-9-]*[a-z0-9])?", "write lowercase letters, digits and '-', e.g. production"),
     ] = Field(description="Name of the slot. Its record is the ConfigMap <schedule>-<slot> in the run's namespace.")
     weight: StrictInt = Field(100, ge=0, le=100, description="Share of the traffic in per cent, written to the slot for whoever serves.")
-    gates: list[Gate] = Field(
-        default_factory=list, max_length=GATES_MAX, description="All must pass. None: every trained model goes live."
-    )
+    gates: list[Gate] = Field(default_factory=list, max_length=GATES_MAX, description="All must pass. None: every trained model goes live.")
     on_no_champion: Verdict = Field(Verdict.PASS, description="What minImprovement says while the slot is empty.")
     on_incomparable: Verdict = Field(
         Verdict.BLOCK,

@@ -21,11 +21,11 @@ LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue a
 
 # Annotations
 ANNOTATION_REQUESTED_AT = f"{GROUP}/requestedAt"  # on a RetrainSchedule, by anybody: start a run now; each distinct value acts once
-ANNOTATION_ROLLBACK_AT = f"{GROUP}/rollbackRequestedAt"  # on a RetrainSchedule, by anybody: restore the slot's previous model; once for each value
-ANNOTATION_RELEASE_AT = f"{GROUP}/releaseRequestedAt"  # on a RetrainSchedule, by anybody: let models go live again after a rollback
+ANNOTATION_ROLLBACK_AT = f"{GROUP}/rollbackRequestedAt"  # on a RetrainSchedule: restore the slot's previous model; once for each value
+ANNOTATION_RELEASE_AT = f"{GROUP}/releaseRequestedAt"  # on a RetrainSchedule: let models go live again after a rollback
 ANNOTATION_DEPLOY_FROM = f"{GROUP}/deploy-from"  # on a target, by its owner: schedules, with commas, that may roll it out
 ANNOTATION_MODEL_URI = f"{GROUP}/model-uri"  # on a target (a Deployment's pod template): where its model lies
-ANNOTATION_MODEL_SHA256 = f"{GROUP}/model-sha256"  # on a target (a Deployment's pod template): sha256 of its model
+ANNOTATION_MODEL_DIGEST = f"{GROUP}/model-sha256"  # on a target (a Deployment's pod template): sha256 of its model
 ANNOTATION_MODEL_RUN = f"{GROUP}/model-run"  # on a target (a Deployment's pod template): RetrainJob that trained its model
 ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
 ANNOTATION_HOLDER = f"{GROUP}/holder"  # on a guard's Lease: name of the root run that holds it

@@ -14,9 +14,7 @@ from retrain_operator.cluster.history import Feed, event_of
 from retrain_operator.cluster.objects import json_copy, merge_patch
 from retrain_operator.cluster.protocol import (
     CONFIG_MAPS,
-    DEPLOYMENTS,
     EVENTS,
-    INFERENCE_SERVICES,
     JOBS,
     LEASES,
     PODS,
@@ -40,8 +38,7 @@ __all__ = ["Admission", "MemoryCluster", "WriteHook"]
 T = TypeVar("T")
 
 _BY_KIND = {
-    (resource.api_version, resource.kind): resource
-    for resource in (SCHEDULES, RUNS, JOBS, PODS, CONFIG_MAPS, SECRETS, EVENTS, LEASES, DEPLOYMENTS, INFERENCE_SERVICES)
+    (resource.api_version, resource.kind): resource for resource in (SCHEDULES, RUNS, JOBS, PODS, CONFIG_MAPS, SECRETS, EVENTS, LEASES)
 }
 
 # (method, resource, key): "create", "replace", "patch_status", "patch_spec" or "delete". Key.name is "" for a create with generateName.

@@ -15,6 +15,10 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.ticks = Counter("retrain_ticks", "Ticks by what became of them.", ("action", "reason"), registry=self.registry)
         self.runs = Counter("retrain_runs_finished", "Finished runs by phase and reason.", ("phase", "reason"), registry=self.registry)
+        self.deploys = Counter(
+            "retrain_deploys", "Trained models by what became of their deployment.", ("result", "reason"), registry=self.registry
+        )
+        self.rollbacks = Counter("retrain_rollbacks", "Rollbacks by annotation, by how they went.", ("result",), registry=self.registry)
         self.tick_to_job = Histogram(
             "retrain_tick_to_job_seconds", "From a tick to its Job's creation.", buckets=_TICK_BUCKETS_S, registry=self.registry
         )

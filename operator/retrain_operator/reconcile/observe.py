@@ -5,14 +5,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import RetrainJobStatus
+from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.guard import guard_key
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
-from retrain_operator.reconcile.cache import Cache, JobEntry
+from retrain_operator.reconcile.cache import Cache, JobEntry, RunEntry
+from retrain_operator.reconcile.deploy import DeployObserver
 from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
@@ -36,18 +37,22 @@ class Observer:
         self._refresh = refresh
         self._notice = notice
         self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
+        self._deploy = DeployObserver(cluster, cache)
 
-    def refused(self, metadata: ObjectMeta, message: str) -> None:
-        """The API server refuses what this generation of the object asks for."""
-        self._refusals[metadata.uid] = (metadata.generation, message)
+    def refused(self, metadata: ObjectMeta, message: str, *, of_deploy: bool) -> None:
+        """The API server refuses what this generation of the object asks for, or what its deployment needs."""
+        if of_deploy:
+            self._deploy.refused(metadata.uid, message)
+        else:
+            self._refusals[metadata.uid] = (metadata.generation, message)
 
-    def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule and its runs, as the cache knows them."""
+    async def schedule(self, key: Key, now: datetime) -> ScheduleObserved | None:
+        """A schedule and its runs, as the cache knows them; its slot is read when something is asked of it. Raises ClusterError, Stale."""
         entry = self._cache.schedules.get(key)
         if entry is None:
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
-        return replace(observed, refused=self._refusal(observed.metadata))
+        return await self._deploy.of_schedule(replace(observed, refused=self._refusal(observed.metadata)), now)
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
         """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""
@@ -68,7 +73,7 @@ class Observer:
             next_taken=following is not None and not _follows(following, observed),
         )
         if entry.child.phase.is_finished:
-            return replace(observed, job=await self._late_job(key))
+            return await self._deploy.of_finished_run(replace(observed, job=await self._late_job(key)), now)
         job = await self._job_of(key, observed)
         observed = replace(observed, job=job.state if job else None)
         if isinstance(observed.spec, InvalidSpec):
@@ -78,9 +83,15 @@ class Observer:
             if job.state.end is not None:
                 return replace(observed, pod=edge.pod_end(pods.items))
             return replace(observed, stuck=edge.why_not_running(pods.items))
-        if job is None and (guarded := guard_key(observed.metadata, observed.spec)) is not None:
+        if job is None:
+            return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
+        return observed
+
+    async def _guarded(self, key: Key, entry: RunEntry, observed: RunObserved, spec: RetrainJobSpec) -> RunObserved:
+        """With the guard of a run that has no Job."""
+        if (guarded := guard_key(observed.metadata, spec)) is not None:
             is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
-            guard = await observe_guard(self._cluster, self._cache, observed.metadata, observed.spec, guarded, is_new=is_new)
+            guard = await observe_guard(self._cluster, self._cache, observed.metadata, spec, guarded, is_new=is_new)
             if guard.state is GuardState.OWN:
                 # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
                 await self._refresh(RUNS, key)

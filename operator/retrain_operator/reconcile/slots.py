@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retrain_operator.api.deploy import Target, TargetKind
-from retrain_operator.api.names import ANNOTATION_DEPLOY_FROM, ANNOTATION_MODEL_SHA256, ANNOTATION_MODEL_URI, Key
+from retrain_operator.api.names import ANNOTATION_DEPLOY_FROM, ANNOTATION_MODEL_DIGEST, ANNOTATION_MODEL_URI, Key
 from retrain_operator.api.slot import Slot
 from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, INFERENCE_SERVICES, Cluster, Rejected, Resource
 from retrain_operator.manifests.slot import RECORD
@@ -42,7 +42,9 @@ def slot_of(body: Body, labels: Mapping[str, str]) -> SlotObserved:
     try:
         slot = Slot.model_validate(json.loads((body.get("data") or {})[RECORD]))
     except (KeyError, ValueError, ValidationError) as error:
-        problem = f"{RECORD} in ConfigMap {key.name} cannot be read ({_first_line(error)}): restore it, or delete the ConfigMap to start anew"
+        problem = (
+            f"{RECORD} in ConfigMap {key.name} cannot be read ({_first_line(error)}): restore it, or delete the ConfigMap to start anew"
+        )
         return _with_problem(seen, reasons.SLOT_UNREADABLE, problem)
     return SlotObserved(key, seen.labels, slot, seen.version, seen.uid, seen.foreign_labels)
 
@@ -60,7 +62,9 @@ async def _observe_target(cluster: Cluster, namespace: str, target: Target) -> T
             raise
         return TargetObserved(target, problem=f"this cluster does not serve {target.kind}: install KServe, or remove the target")
     if body is None:
-        return TargetObserved(target, problem=f"there is no {target.kind} {target.name} in namespace {namespace}: create it, or remove the target")
+        return TargetObserved(
+            target, problem=f"there is no {target.kind} {target.name} in namespace {namespace}: create it, or remove the target"
+        )
     return _deployment(target, body) if target.kind is TargetKind.DEPLOYMENT else _inference_service(target, body)
 
 
@@ -80,14 +84,14 @@ def _deployment(target: Target, body: Body) -> TargetObserved:
         version=metadata["resourceVersion"],
         deploy_from=_deploy_from(metadata),
         uri=shown.get(ANNOTATION_MODEL_URI),
-        sha256=shown.get(ANNOTATION_MODEL_SHA256),
+        sha256=shown.get(ANNOTATION_MODEL_DIGEST),
         is_complete=is_seen and wanted == updated == replicas == available,
         progress="it is paused (spec.paused)" if spec.get("paused") else progress if is_seen else "its controller has not seen the change",
     )
 
 
 def _inference_service(target: Target, body: Body) -> TargetObserved:
-    """Complete when it is Ready, its controller has seen the change as far as it tells, and the model status says UpToDate where there is one."""
+    """Complete when it is Ready, its controller tells that it has seen the change, and its model is UpToDate."""
     metadata, status = body["metadata"], body.get("status") or {}
     model = (body["spec"].get("predictor") or {}).get("model")
     ready: Body = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
@@ -102,7 +106,7 @@ def _inference_service(target: Target, body: Body) -> TargetObserved:
         problem_reason=reasons.TARGET_UNFIT,
         deploy_from=_deploy_from(metadata),
         uri=model.get("storageUri") if isinstance(model, dict) else None,
-        sha256=(metadata.get("annotations") or {}).get(ANNOTATION_MODEL_SHA256),
+        sha256=(metadata.get("annotations") or {}).get(ANNOTATION_MODEL_DIGEST),
         is_complete=is_seen and ready.get("status") == "True" and transition in (None, "UpToDate"),
         progress=f"Ready is {ready.get('status', 'unknown')} {ready.get('message') or ''} (model: {transition or 'unknown'})".strip(),
     )

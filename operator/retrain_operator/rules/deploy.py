@@ -23,6 +23,7 @@ from retrain_operator.rules.conditions import condition
 from retrain_operator.rules.decision import Action, Decision, Event, SwapSlot
 from retrain_operator.rules.gates import verdicts, why_blocked
 from retrain_operator.rules.observed import RunObserved
+from retrain_operator.rules.rollback import release_command
 from retrain_operator.rules.rollout import POLL, all_ready, patches, states, what_is_missing, why_not
 from retrain_operator.rules.run_status import DEPLOYED, write
 from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, taken_by, why_held
@@ -138,7 +139,9 @@ class _Step:
         """The slot has the model before again, because the rollout was not complete in time."""
         rollback, current, targets = self.seen.slot.rollback, self.seen.slot.current, self.observed.targets
         assert rollback is not None
-        why = self.before.message.split(". Rolling back")[0] if self.before.state is DeploymentState.ROLLING_BACK else "not complete in time"
+        why = (
+            self.before.message.split(". Rolling back")[0] if self.before.state is DeploymentState.ROLLING_BACK else "not complete in time"
+        )
         message = f"{why}. Rolled back to the model of RetrainJob {rollback.to_run}, sha256 {rollback.to_sha256}"
         if current is None or current.sha256 != rollback.to_sha256:
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}; by now another one is current")
@@ -194,7 +197,7 @@ def _by(metadata: ObjectMeta) -> str:
 def _to_release(spec: RetrainJobSpec) -> str:
     if spec.schedule is None:
         return "it goes on with a run of other data"
-    return f"it goes on with a run of other data, or by: kubectl annotate rts {spec.schedule} retrain.dev/releaseRequestedAt=$(date +%s) --overwrite"
+    return f"it goes on with a run of other data, or by: {release_command(spec.schedule)}"
 
 
 def _ended(observed: RunObserved, state: DeploymentState, reason: str, message: str, now: datetime, **told: object) -> Decision:
@@ -218,5 +221,5 @@ def _told(
     status = old.model_copy(update={"observed_generation": generation, "conditions": conditions, "deployment": deployment})
     gates = "; ".join(each.message for each in deployment.gates if each.message not in message)
     note = f"{message}. Gates: {gates}" if gates else message
-    warns = deployed is False and state is not DeploymentState.SUPERSEDED or state is DeploymentState.ROLLING_BACK
+    warns = (deployed is False and state is not DeploymentState.SUPERSEDED) or state is DeploymentState.ROLLING_BACK
     return write(observed, status, Event("Warning" if warns else "Normal", reason, note) if changed else None)

@@ -13,7 +13,8 @@ from retrain_operator.api.deploy import Deploy, Direction, Gate, GateVerdict, Ve
 from retrain_operator.api.slot import SlotRecord
 
 _MINIMIZED = frozenset(
-    "mae mse rmse rmsle msle mape smape mase wape wmape logloss nll perplexity brier brier_score ece loss error error_rate deviance".split()
+    {"mae", "mse", "rmse", "rmsle", "msle", "mape", "smape", "mase", "wape", "wmape", "logloss", "nll", "perplexity"}
+    | {"brier", "brier_score", "ece", "loss", "error", "error_rate", "deviance"}
 )
 _MINIMIZED_ENDS = ("_error", "_loss", "_error_rate", "_deviance")
 

@@ -15,7 +15,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.decision import Action, Event, SwapSlot
 from retrain_operator.rules.observed import ScheduleObserved
 from retrain_operator.rules.rollout import POLL, all_ready, patches, what_is_missing
-from retrain_operator.rules.slot import SlotObserved, released, request_id, rolled_back
+from retrain_operator.rules.slot import released, request_id, rolled_back
 
 ROLLOUT_TIMEOUT = timedelta(seconds=600)  # when jobTemplate.spec.deploy is gone by now
 
@@ -33,6 +33,11 @@ class RollbackPlan:
 def asks_for_slot(status: RetrainScheduleStatus, metadata: ObjectMeta) -> bool:
     """Whether the slot must be read: a request is new, or a rollback is under way."""
     return _rollback_token(status, metadata) is not None or _release_token(status, metadata) is not None or _under_way(status) is not None
+
+
+def release_command(schedule: str) -> str:
+    """What a person types to let models go live again."""
+    return f"kubectl annotate rts {schedule} {ANNOTATION_RELEASE_AT}=$(date +%s) --overwrite"
 
 
 def plan_rollback(observed: ScheduleObserved, now: datetime) -> RollbackPlan:
@@ -81,7 +86,7 @@ def _follow(observed: ScheduleObserved, asked: Deploy | None, last: LastRollback
     seen, owner = observed.slot, observed.metadata.name
     current = seen.slot.current if seen is not None and seen.problem is None else None
     back = f"RetrainJob {last.run}, sha256 {last.sha256}"
-    held = f"Deploys are held until a run has other data, or: kubectl annotate rts {owner} {ANNOTATION_RELEASE_AT}=$(date +%s) --overwrite"
+    held = f"Deploys are held until a run has other data, or: {release_command(owner)}"
     began = () if told else (Event("Normal", reasons.ROLLED_BACK, f"the slot has the model of {back} again. {held}"),)
 
     def step(state: RollbackState, message: str, *events: Event) -> RollbackPlan:

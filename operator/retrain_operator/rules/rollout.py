@@ -41,7 +41,7 @@ def why_not(targets: Sequence[TargetObserved], owner: str) -> tuple[str, str] | 
         if each.problem is not None:
             return each.problem_reason, each.problem
         if not _opted_in(each, owner):
-            message = f"{each} does not allow it: add {owner} to its annotation {ANNOTATION_DEPLOY_FROM}, e.g. {ANNOTATION_DEPLOY_FROM}: {owner}"
+            message = f"{each} does not allow it: its owner adds the annotation {ANNOTATION_DEPLOY_FROM}: {owner} (several with commas)"
             return reasons.TARGET_NOT_OPTED_IN, message
     return None
 

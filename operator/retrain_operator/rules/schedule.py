@@ -25,8 +25,8 @@ from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Even
 from retrain_operator.rules.history import Account, account, prunable
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
-from retrain_operator.rules.rollback import plan_rollback
 from retrain_operator.rules.request import RequestPlan, plan_request
+from retrain_operator.rules.rollback import plan_rollback
 from retrain_operator.rules.telling import event_of, events_of_ticks
 from retrain_operator.rules.ticks import Held, TickPlan, dropped, plan
 
@@ -168,9 +168,7 @@ def _ready(planned: _Plan) -> tuple[bool, str, str]:
     return True, reasons.SCHEDULING, "the schedule is accepted"
 
 
-def _refused(
-    observed: ScheduleObserved, problem: InvalidSpec, counted: Account, changes: dict[str, object], now: datetime
-) -> Decision:
+def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account, changes: dict[str, object], now: datetime) -> Decision:
     """Nothing starts and no tick is taken, but the runs that exist are still accounted for."""
     status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), planned=None).model_copy(update=changes)
     before = find(observed.status.conditions, READY)

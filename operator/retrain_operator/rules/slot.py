@@ -1,4 +1,4 @@
-"""How a slot's record changes: a newer model takes it, a rollback gives it back, a release lifts the hold. Nothing is read or written here."""
+"""How a slot's record changes: a newer model takes it, a rollback gives it back, a release lifts the hold."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from retrain_operator.rules import reasons
 
 T = TypeVar("T")
 
+EMPTY = Slot()
+
 
 @dataclass(frozen=True, slots=True)
 class SlotObserved:
@@ -24,7 +26,7 @@ class SlotObserved:
 
     key: Key
     labels: dict[str, str]  # that ours has
-    slot: Slot = Slot()
+    slot: Slot = EMPTY
     version: str | None = None
     uid: str | None = None
     foreign_labels: dict[str, str] | None = None  # others that stand on ours, which a swap keeps
@@ -37,8 +39,12 @@ class SlotObserved:
 
     def needs(self, run_uid: str) -> bool:
         """Whether the model of this run is live, or is one to go back to. What cannot be read may need it."""
-        kept = [*([self.slot.current] if self.slot.current else []), *self.slot.previous]
-        return self.problem is not None or any(each.run_uid == run_uid for each in kept)
+        return self.problem is not None or run_uid in self.run_uids
+
+    @property
+    def run_uids(self) -> frozenset[str]:
+        """Of the models that are live, or ones to go back to."""
+        return frozenset(each.run_uid for each in (self.slot.current, *self.slot.previous) if each is not None)
 
 
 def run_order(metadata: ObjectMeta, spec: RetrainJobSpec) -> str:
