@@ -27,6 +27,7 @@ ANNOTATION_DEPLOY_FROM = f"{GROUP}/deploy-from"  # on a target, by its owner: sc
 ANNOTATION_MODEL_URI = f"{GROUP}/model-uri"  # on a target (a Deployment's pod template): where its model lies
 ANNOTATION_MODEL_DIGEST = f"{GROUP}/model-sha256"  # on a target (a Deployment's pod template): sha256 of its model
 ANNOTATION_MODEL_RUN = f"{GROUP}/model-run"  # on a target (a Deployment's pod template): RetrainJob that trained its model
+ANNOTATION_SLOT = f"{GROUP}/slot"  # on a target: the slot's ConfigMap, and how often its model had changed when the target was last written
 ANNOTATION_CONFIG = f"{GROUP}/config"  # on the pod: spec.config, mounted as the trainer's file through the downward API
 ANNOTATION_HOLDER = f"{GROUP}/holder"  # on a guard's Lease: name of the root run that holds it
 

@@ -45,6 +45,7 @@ class Rollback(ApiModel):
 class Slot(ApiModel):
     """The whole record."""
 
+    serial: int = Field(0, description="How often the current model has changed.")
     newest_order: str = Field("", description="Age of the newest run that was ever current: no older one becomes current, but by rollback.")
     current: SlotRecord | None = Field(None, description="The model that is live.")
     previous: list[SlotRecord] = Field(default_factory=list, description="The models before, newest first.")

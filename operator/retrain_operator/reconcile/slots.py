@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from retrain_operator.api.deploy import Target, TargetKind
-from retrain_operator.api.names import ANNOTATION_DEPLOY_FROM, ANNOTATION_MODEL_DIGEST, ANNOTATION_MODEL_URI, Key
+from retrain_operator.api.names import ANNOTATION_DEPLOY_FROM, ANNOTATION_MODEL_DIGEST, ANNOTATION_MODEL_URI, ANNOTATION_SLOT, Key
 from retrain_operator.api.slot import Slot
 from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, INFERENCE_SERVICES, Cluster, Rejected, Resource
 from retrain_operator.manifests.slot import RECORD
@@ -85,6 +85,7 @@ def _deployment(target: Target, body: Body) -> TargetObserved:
         deploy_from=_deploy_from(metadata),
         uri=shown.get(ANNOTATION_MODEL_URI),
         sha256=shown.get(ANNOTATION_MODEL_DIGEST),
+        stamp=(metadata.get("annotations") or {}).get(ANNOTATION_SLOT),
         is_complete=is_seen and wanted == updated == replicas == available,
         progress="it is paused (spec.paused)" if spec.get("paused") else progress if is_seen else "its controller has not seen the change",
     )
@@ -107,6 +108,7 @@ def _inference_service(target: Target, body: Body) -> TargetObserved:
         deploy_from=_deploy_from(metadata),
         uri=model.get("storageUri") if isinstance(model, dict) else None,
         sha256=(metadata.get("annotations") or {}).get(ANNOTATION_MODEL_DIGEST),
+        stamp=(metadata.get("annotations") or {}).get(ANNOTATION_SLOT),
         is_complete=is_seen and ready.get("status") == "True" and transition in (None, "UpToDate"),
         progress=f"Ready is {ready.get('status', 'unknown')} {ready.get('message') or ''} (model: {transition or 'unknown'})".strip(),
     )

@@ -16,7 +16,7 @@ from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.deploy import Deploy, DeploymentState, DeploymentStatus
 from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import LABEL_GUARD_KEY
-from retrain_operator.api.slot import SlotRecord
+from retrain_operator.api.slot import Slot
 from retrain_operator.manifests.slot import deploys_for
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import condition
@@ -24,7 +24,7 @@ from retrain_operator.rules.decision import Action, Decision, Event, SwapSlot
 from retrain_operator.rules.gates import verdicts, why_blocked
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.rollback import release_command
-from retrain_operator.rules.rollout import POLL, all_ready, patches, states, what_is_missing, why_not
+from retrain_operator.rules.rollout import POLL, Live, all_ready, patches, states, what_is_missing, why_not
 from retrain_operator.rules.run_status import DEPLOYED, write
 from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, taken_by, why_held
 
@@ -104,12 +104,11 @@ class _Step:
         before = slot.current.sha256 if slot.current else None
         taken = taken_by(slot, record, self.asked.history_limit)
         swap = SwapSlot(self.seen.swapped(taken), f"run {record.run}, sha256 {record.sha256}, in place of {before or 'nothing'}")
-        return self._roll_out(record, {**told, "previous_sha256": before}, (swap,))
+        return self._roll_out(self._live(taken), {**told, "previous_sha256": before}, (swap,))
 
     def roll_out(self) -> Decision:
         """The slot has the model."""
-        record = self.seen.slot.current
-        assert record is not None
+        live = self._live(self.seen.slot)
         told: dict[str, object] = {"config_map": self.seen.key.name}
         result = self.observed.status.result
         if self.before.state is DeploymentState.PENDING and result is not None:
@@ -117,22 +116,20 @@ class _Step:
             previous = next(iter(self.seen.slot.previous), None)
             told |= {"gates": verdicts(self.asked, result, previous), "previous_sha256": previous.sha256 if previous else None}
         late = self.before.state is DeploymentState.ROLLING_OUT and self.now >= self.before.time + self._timeout
-        if not late or all_ready(self.observed.targets, record):
-            return self._roll_out(record, told, ())
-        missing = what_is_missing(self.observed.targets, record, self.owner)
+        if not late or all_ready(self.observed.targets, live):
+            return self._roll_out(live, told, ())
+        missing = what_is_missing(self.observed.targets, live, self.owner)
         message = f"not complete within {self.asked.rollout_timeout_seconds} s: {missing}"
         if not self.asked.auto_rollback:
             return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. The slot keeps the model", **told)
         if not self.seen.slot.previous:
             return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. There is no model to go back to", **told)
         restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now)
-        assert restored.current is not None
-        swap = SwapSlot(
-            self.seen.swapped(restored), f"rolled back to run {restored.current.run}, sha256 {restored.current.sha256}: {message}"
-        )
-        told |= {"targets": states(self.observed.targets, restored.current)}
-        undo = patches(self.observed.metadata.namespace, self.observed.targets, self.owner, restored.current)
-        message = f"{message}. Rolling back to the model of RetrainJob {restored.current.run}"
+        back = self._live(restored)
+        swap = SwapSlot(self.seen.swapped(restored), f"rolled back to run {back.record.run}, sha256 {back.record.sha256}: {message}")
+        told |= {"targets": states(self.observed.targets, back)}
+        undo = patches(self.observed.metadata.namespace, self.observed.targets, self.owner, back)
+        message = f"{message}. Rolling back to the model of RetrainJob {back.record.run}"
         return self._under_way(DeploymentState.ROLLING_BACK, message, (swap, *undo), **told)
 
     def restored(self) -> Decision:
@@ -145,13 +142,14 @@ class _Step:
         message = f"{why}. Rolled back to the model of RetrainJob {rollback.to_run}, sha256 {rollback.to_sha256}"
         if current is None or current.sha256 != rollback.to_sha256:
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}; by now another one is current")
-        told: dict[str, object] = {"config_map": self.seen.key.name, "targets": states(targets, current)}
-        if all_ready(targets, current):
+        live = self._live(self.seen.slot)
+        told: dict[str, object] = {"config_map": self.seen.key.name, "targets": states(targets, live)}
+        if all_ready(targets, live):
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, message, **told)
         if self.before.state is DeploymentState.ROLLING_BACK and self.now >= self.before.time + self._timeout:
-            missing = what_is_missing(targets, current, self.owner)
+            missing = what_is_missing(targets, live, self.owner)
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
-        undo = patches(self.observed.metadata.namespace, targets, self.owner, current)
+        undo = patches(self.observed.metadata.namespace, targets, self.owner, live)
         going = f"{why}. Rolling back to the model of RetrainJob {rollback.to_run}"
         return self._under_way(DeploymentState.ROLLING_BACK, going, undo, **told)
 
@@ -165,13 +163,13 @@ class _Step:
         message = f"RetrainJob {current.run} took the slot" if current else "somebody deleted the slot's record"
         return self._ended(DeploymentState.SUPERSEDED, reasons.NEWER_DEPLOYED, f"{message} before the rollout was complete")
 
-    def _roll_out(self, record: SlotRecord, told: dict[str, object], swap: tuple[Action, ...]) -> Decision:
-        """Bring the targets to the record, and say how far they are."""
+    def _roll_out(self, live: Live, told: dict[str, object], swap: tuple[Action, ...]) -> Decision:
+        """Bring the targets to the model, and say how far they are."""
         targets = self.observed.targets
-        told = {**told, "targets": states(targets, record)}
-        where = f"model {record.sha256[:12]} is live in ConfigMap {self.seen.key.name}"
-        changes = patches(self.observed.metadata.namespace, targets, self.owner, record)
-        if all_ready(targets, record):
+        told = {**told, "targets": states(targets, live)}
+        where = f"model {live.record.sha256[:12]} is live in ConfigMap {self.seen.key.name}"
+        changes = patches(self.observed.metadata.namespace, targets, self.owner, live)
+        if all_ready(targets, live):
             ended = self._ended(DeploymentState.DEPLOYED, reasons.DEPLOYED, where + (" and in all targets" if targets else ""), **told)
             return replace(ended, actions=(*swap, *ended.actions))
         waits = ", ".join(str(each) for each in targets)
@@ -183,6 +181,9 @@ class _Step:
 
     def _ended(self, state: DeploymentState, reason: str, message: str, **told: object) -> Decision:
         return _ended(self.observed, state, reason, message, self.now, **told)
+
+    def _live(self, slot: Slot) -> Live:
+        return Live.of(self.seen.key.name, slot)
 
     @property
     def _timeout(self) -> timedelta:

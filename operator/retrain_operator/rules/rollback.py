@@ -14,7 +14,7 @@ from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
 from retrain_operator.rules.decision import Action, Event, SwapSlot
 from retrain_operator.rules.observed import ScheduleObserved
-from retrain_operator.rules.rollout import POLL, all_ready, patches, what_is_missing
+from retrain_operator.rules.rollout import POLL, Live, all_ready, patches, what_is_missing
 from retrain_operator.rules.slot import released, request_id, rolled_back
 
 ROLLOUT_TIMEOUT = timedelta(seconds=600)  # when jobTemplate.spec.deploy is gone by now
@@ -75,7 +75,7 @@ def _roll_back(observed: ScheduleObserved, asked: Deploy | None, token: str, now
         return _impossible(token, f"ConfigMap {seen.key.name} has no model", now)
     changed = rolled_back(seen.slot, by, now)
     assert changed.current is not None
-    undo = patches(observed.metadata.namespace, observed.targets, observed.metadata.name, changed.current)
+    undo = patches(observed.metadata.namespace, observed.targets, observed.metadata.name, Live.of(seen.key.name, changed))
     told = f"rolled back by {by} from run {seen.slot.current.run}, sha256 {seen.slot.current.sha256}, to run {changed.current.run}"
     # The status says so when the slot is seen to: the next look is at once.
     return RollbackPlan(actions=(SwapSlot(seen.swapped(changed), told), *undo), wake_at=now)
@@ -96,16 +96,17 @@ def _follow(observed: ScheduleObserved, asked: Deploy | None, last: LastRollback
         }
         return RollbackPlan(changes=changes, events=(*began, *events))
 
-    if current is None or current.sha256 != last.sha256:
+    if seen is None or current is None or current.sha256 != last.sha256:
         return step(RollbackState.ROLLED_BACK, f"{back} was restored; by now another model is current")
-    if all_ready(observed.targets, current):
+    live = Live.of(seen.key.name, seen.slot)
+    if all_ready(observed.targets, live):
         return step(RollbackState.ROLLED_BACK, f"{back} is live again. {held}")
     timeout = timedelta(seconds=asked.rollout_timeout_seconds) if asked else ROLLOUT_TIMEOUT
     if now >= last.time + timeout:
-        message = f"{back} is in the slot, but {what_is_missing(observed.targets, current, owner)}"
+        message = f"{back} is in the slot, but {what_is_missing(observed.targets, live, owner)}"
         return step(RollbackState.TIMED_OUT, message, Event("Warning", reasons.ROLLBACK_TIMEOUT, message))
     going = step(RollbackState.ROLLING_OUT, f"{back} is in the slot; rolling out {', '.join(map(str, observed.targets))}")
-    return replace(going, actions=patches(observed.metadata.namespace, observed.targets, owner, current), wake_at=now + POLL)
+    return replace(going, actions=patches(observed.metadata.namespace, observed.targets, owner, live), wake_at=now + POLL)
 
 
 def _release(observed: ScheduleObserved, token: str, now: datetime) -> RollbackPlan:

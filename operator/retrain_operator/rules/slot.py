@@ -104,6 +104,7 @@ def taken_by(slot: Slot, record: SlotRecord, history_limit: int) -> Slot:
     previous = [before, *slot.previous] if before is not None and before.sha256 != record.sha256 else slot.previous
     return slot.model_copy(
         update={
+            "serial": slot.serial + 1,
             "newest_order": max(slot.newest_order, record.order),
             "current": record,
             "previous": [each for each in previous if each.sha256 != record.sha256][:history_limit],
@@ -123,6 +124,7 @@ def rolled_back(slot: Slot, by: str, now: datetime) -> Slot:
     return slot.model_copy(
         update=noted
         | {
+            "serial": slot.serial + 1,
             # What shows the bad model now is to show the restored one.
             "current": restored.model_copy(update={"deployed_at": now, "targets": bad.targets}),
             "previous": older,
