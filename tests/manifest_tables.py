@@ -60,6 +60,11 @@ _CONTRACT = "variables that start with RETRAIN_ belong to the trainer contract: 
 _ALONE = "podTemplate stands alone: move image, env, resources and the other fields into its container 'trainer'"
 _QUANTITY = "write quantities as Kubernetes takes them, e.g. cpu: 500m and memory: 4Gi"
 
+
+def _deploying(**deploy: Any) -> Body:
+    return schedule(of_runs=template(deploy={"slot": "production"} | deploy))
+
+
 REFUSED_BY_RULE = [
     pytest.param(schedule(schedule="0 2 * *"), _FIVE_FIELDS, id="four cron fields"),
     pytest.param(schedule(schedule="0 0 2 * * 0"), [*_FIVE_FIELDS, "seconds are not supported"], id="six cron fields: seconds"),
@@ -129,6 +134,30 @@ REFUSED_BY_RULE = [
         id="configFrom both",
     ),
     pytest.param(run(configFrom={}), ["spec.configFrom", "set exactly one of configFrom.configMapKeyRef"], id="configFrom nothing"),
+    pytest.param(_deploying(slot="Production"), [f"{_SPEC}.deploy.slot", "write lowercase letters, digits and '-'"], id="slot in capitals"),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc"}]),
+        [f"{_SPEC}.deploy.gates", "say what the metric must show: set min, max, minImprovement or minSamples"],
+        id="a gate that asks for nothing",
+    ),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0.9, "max": 0.8}]),
+        [f"{_SPEC}.deploy.gates", "set min to at most max"],
+        id="a gate that nothing passes",
+    ),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0, "relative": True}]),
+        [f"{_SPEC}.deploy.gates", "set minImprovement beside relative"],
+        id="relative without minImprovement",
+    ),
+    pytest.param(
+        _deploying(targets=[{"kind": "Deployment", "name": "Churn API"}]),
+        [f"{_SPEC}.deploy.targets", "write the name of an object in the run's namespace"],
+        id="a target that is no name",
+    ),
+    pytest.param(
+        _deploying(autoRollback=True), [f"{_SPEC}.deploy", "name targets beside autoRollback"], id="autoRollback with nothing to roll back"
+    ),
 ]
 
 _REQUIRED = "Required value"
@@ -194,6 +223,10 @@ REFUSED_BY_SCHEMA = [
         id="imagePullPolicy Sometimes",
     ),
     pytest.param(run(trainer={"podTemplate": {}}), "spec.trainer.podTemplate", _REQUIRED, id="empty podTemplate"),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0}] * 17), f"{_SPEC}.deploy.gates", "must have at most 16 items", id="17 gates"
+    ),
+    pytest.param(_deploying(weight=101), f"{_SPEC}.deploy.weight", "less than or equal to 100", id="weight above 100"),
 ]
 
 REFUSED_BY_THE_API_SERVER_ALONE = [
@@ -207,6 +240,28 @@ REFUSED_BY_THE_API_SERVER_ALONE = [
 
 _FULL_TEMPLATE = template(
     mode="Simulate",
+    deploy={
+        "slot": "production",
+        "weight": 10,
+        "gates": [
+            {
+                "metric": "ndcg@20",
+                "direction": "Maximize",
+                "min": 0.1,
+                "max": 1,
+                "minImprovement": -0.01,
+                "relative": True,
+                "minSamples": 1,
+            },
+            {"metric": "mae", "max": 3},
+        ],
+        "onNoChampion": "Block",
+        "onIncomparable": "Pass",
+        "targets": [{"kind": "Deployment", "name": "churn-api"}, {"kind": "InferenceService", "name": "churn"}],
+        "rolloutTimeoutSeconds": 60,
+        "autoRollback": True,
+        "historyLimit": 20,
+    },
     trainer={
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",

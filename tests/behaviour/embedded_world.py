@@ -14,12 +14,12 @@ from tests.behaviour.world import World
 class EmbeddedWorld(World):
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__(cluster, "test")
-        self._memory = cluster
+        self.memory = cluster
 
     async def patch(self, resource: Resource, name: str, patch: Body) -> None:
-        await self._memory.patch(resource, Key(self.namespace, name), patch)
+        await self.memory.patch(resource, Key(self.namespace, name), patch)
 
     @contextlib.asynccontextmanager
     async def operator(self) -> AsyncIterator[None]:
-        async with operating(self._memory, SystemClock()):
+        async with operating(self.memory, SystemClock()):
             yield

@@ -157,7 +157,9 @@ async def test_a_target_that_has_not_opted_in_is_left_alone_and_so_is_the_slot(w
     async with world.operator():
         refused = await deployed(world, "first", model(GOOD, targets=[{"kind": "Deployment", "name": "api"}]))
         missing = await deployed(world, "second", model(GOOD, targets=[{"kind": "Deployment", "name": "nowhere"}]))
+        unserved = await deployed(world, "third", model(GOOD, targets=[{"kind": "InferenceService", "name": "churn"}]))
     api = await world.get(DEPLOYMENTS, "api")
+    assert outcome(unserved) == ("Failed", "False", "TargetNotFound")
     assert outcome(refused) == ("Failed", "False", "TargetNotOptedIn")
     assert "retrain.dev/deploy-from: churn" in condition(refused, "Deployed")["message"]
     assert outcome(missing) == ("Failed", "False", "TargetNotFound")
@@ -168,7 +170,7 @@ async def test_a_target_that_has_not_opted_in_is_left_alone_and_so_is_the_slot(w
 
 async def test_a_rollout_that_hangs_is_rolled_back_when_asked_for(world: World) -> None:
     await world.create(DEPLOYMENTS, deployment("api"))
-    targets = {"targets": [{"kind": "Deployment", "name": "api"}], "rolloutTimeoutSeconds": 10, "autoRollback": True}
+    targets: dict[str, Any] = {"targets": [{"kind": "Deployment", "name": "api"}], "rolloutTimeoutSeconds": 10, "autoRollback": True}
     async with world.operator():
         await deployed(world, "first", model(GOOD, **targets))
         await world.patch(DEPLOYMENTS, "api", {"spec": {"paused": True}})
@@ -187,7 +189,7 @@ async def test_a_rollout_that_hangs_is_rolled_back_when_asked_for(world: World) 
 
 async def test_a_rollout_that_hangs_is_told_and_left_otherwise(world: World) -> None:
     await world.create(DEPLOYMENTS, deployment("api", paused=True))
-    targets = {"targets": [{"kind": "Deployment", "name": "api"}], "rolloutTimeoutSeconds": 10}
+    targets: dict[str, Any] = {"targets": [{"kind": "Deployment", "name": "api"}], "rolloutTimeoutSeconds": 10}
     async with world.operator():
         hung = await deployed(world, "first", model(GOOD, **targets))
     assert outcome(hung) == ("Failed", "False", "RolloutTimeout")

@@ -30,7 +30,8 @@ TAKEN = taken_by(OLD, NEW, 5)
 
 
 def slot(found: Slot = OLD, **changes: Any) -> SlotObserved:
-    return SlotObserved(**{"key": KEY, "labels": LABELS, "slot": found, "version": "7", "uid": "slot-uid"} | changes)
+    base: dict[str, Any] = {"key": KEY, "labels": LABELS, "slot": found, "version": "7", "uid": "slot-uid"}
+    return SlotObserved(**base | changes)
 
 
 def showing(model: SlotRecord, serial: int, **changes: Any) -> TargetObserved:

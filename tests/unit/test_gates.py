@@ -1,6 +1,7 @@
 """Gates: every field, both directions, what is missing, and what cannot be compared. The champion is the slot's current model."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ OTHER = "f" * 64
 
 
 def result(
-    metrics: dict[str, float | None], *, champion: dict[str, float | None] | None = None, sha256: str = SHA256, n: int | None = 500
+    metrics: Mapping[str, float | None], *, champion: Mapping[str, float | None] | None = None, sha256: str = SHA256, n: int | None = 500
 ) -> RunDetails:
     fields: dict[str, Any] = {"outcome": "trained", "metrics": metrics, "evaluation": {"n": n} if n is not None else None}
     if champion is not None:

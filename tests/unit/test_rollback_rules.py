@@ -74,7 +74,7 @@ def shows(model: SlotRecord, serial: int, **changes: Any) -> TargetObserved:
 
 REQUESTS = [
     pytest.param(asked(rollback=None), [], id="nothing is asked"),
-    pytest.param(asked(status=last(RollbackState.ROLLED_BACK)), [], id="asked and done before"),
+    pytest.param(asked(status=last(RollbackState.ROLLED_BACK)), ["status RolledBack ['t', None]"], id="asked and done before"),
     pytest.param(asked(), ["swap to a"], id="asked: the slot goes back, and the next look tells"),
     pytest.param(asked(targets=(shows(B, 2),)), ["swap to a", "patch api 3 to a"], id="with a target: it follows"),
     pytest.param(asked(BACK), ["status RolledBack ['t', None]", "RolledBack"], id="the slot has gone back: told"),
