@@ -168,7 +168,6 @@ def run_definition() -> Schema:
             ("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', 1),
             ("Exit", "integer", ".status.error.exitCode", 1),
             ("Artifact", "string", ".status.result.artifact.uri", 1),
-            ("Deployed", "string", '.status.conditions[?(@.type=="Deployed")].reason', 1),
             ("Age", "date", ".metadata.creationTimestamp", 0),
         ],
         selectable=[".spec.schedule", ".spec.window", ".status.phase"],
