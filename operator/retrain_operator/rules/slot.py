@@ -93,7 +93,7 @@ def why_held(slot: Slot, record: SlotRecord) -> str | None:
     if record.data_version is None or None in hold.data_versions:
         return "a model was rolled back, and without a data version nobody can tell whether this one is of other data"
     if record.data_version in hold.data_versions:
-        return f"a model of the same data (version {record.data_version[:12]}) was rolled back"
+        return f"a model of the same data (version {record.data_version.removeprefix('sha256:')[:12]}) was rolled back"
     return None
 
 
