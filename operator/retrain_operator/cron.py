@@ -89,6 +89,11 @@ class Cron:
     times: tuple[int, ...]  # wall times of a matching date in seconds after midnight, ascending
 
     @staticmethod
+    def never() -> "Cron":
+        """Of a schedule without one: no ticks."""
+        return _NEVER
+
+    @staticmethod
     def parse(expression: str, time_zone: str = "Etc/UTC", seed: str = "") -> "Cron":
         """What `expression` means in the IANA zone `time_zone`; `H` hashes `seed`, "namespace/name". Raises InvalidSpec."""
         fields = MACROS.get(expression.strip(), expression).split()
@@ -152,6 +157,9 @@ class Cron:
                     inside = slice(bisect_left(self.times, start - base), bisect_left(self.times, end - base))
                     runs.append((base, self.times[inside]))
         return runs
+
+
+_NEVER = Cron("", ZoneInfo("Etc/UTC"), False, frozenset(), frozenset(), frozenset(), False, ())
 
 
 @lru_cache(maxsize=4096)  # by the text with `H` resolved, so that parsing at every reconcile costs next to nothing

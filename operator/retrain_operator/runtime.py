@@ -13,6 +13,7 @@ from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.credentials import Credentials, load_credentials
 from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.cluster.lease import Elector
+from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.reconcile.controller import Controller
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.settings import Settings
@@ -23,7 +24,9 @@ log = logging.getLogger(__name__)
 class Runtime:
     """Everything of the operator but kopf. It watches by itself: kopf does not tell what was deleted while its own watch was down."""
 
-    def __init__(self, settings: Settings, credentials: Credentials, cluster: KubeCluster, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, credentials: Credentials, cluster: KubeCluster, prometheus: Prometheus, metrics: Metrics
+    ) -> None:
         self.settings = settings
         self.credentials = credentials
         self._leads = asyncio.Event()
@@ -45,6 +48,7 @@ class Runtime:
             is_leader=self._elector.is_leader if self._elector else lambda: True,
             instance=settings.instance,
             metrics=metrics,
+            prometheus=prometheus,
         )
 
     async def run(self) -> None:
@@ -78,8 +82,8 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
     """
     credentials = load_credentials(kubeconfig=settings.kubeconfig, context=settings.context)
     metrics = Metrics()
-    async with KubeCluster(credentials, on_request=metrics.on_request) as cluster:
-        runtime = Runtime(settings, credentials, cluster, metrics)
+    async with KubeCluster(credentials, on_request=metrics.on_request) as cluster, Prometheus(settings.prometheus_allow) as prometheus:
+        runtime = Runtime(settings, credentials, cluster, prometheus, metrics)
         async with _served(runtime, settings), asyncio.TaskGroup() as tasks:
             work = tasks.create_task(runtime.run())
             try:

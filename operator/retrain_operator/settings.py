@@ -5,6 +5,8 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from retrain_operator.cluster.prometheus import parse_allowed
+
 PREFIX = "RETRAIN_OPERATOR_"
 _TRUE = frozenset({"1", "true", "yes", "on"})
 
@@ -19,6 +21,7 @@ class Settings:
     lease_name: str = "retrain-operator"
     http_host: str = "0.0.0.0"
     http_port: int = 8080
+    prometheus_allow: tuple[str, ...] = ()  # host:port of each server that a drift policy may ask; empty: none
     log_format: str = "plain"
     log_level: str = "info"
     kubeconfig: str | None = None
@@ -34,7 +37,7 @@ class Settings:
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     """Settings from RETRAIN_OPERATOR_NAMESPACES (comma-separated), _LEADER_ELECTION, _LEASE_NAMESPACE, _HTTP_PORT and so on.
 
-    Raises ValueError when a port is not a number.
+    Raises ValueError when a port is not a number, or a host has none.
     """
 
     def read(name: str) -> str | None:
@@ -49,6 +52,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         lease_name=read("LEASE_NAME") or defaults.lease_name,
         http_host=read("HTTP_HOST") or defaults.http_host,
         http_port=int(read("HTTP_PORT") or defaults.http_port),
+        prometheus_allow=parse_allowed(read("PROMETHEUS_ALLOW") or ""),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
         kubeconfig=read("KUBECONFIG"),

@@ -8,7 +8,8 @@ from tests.unit.schedule_table import ELEVEN, THIRTEEN, TWELVE, WAITS, Case, act
 
 from retrain_operator.api.base import Condition
 from retrain_operator.api.job import Phase
-from retrain_operator.api.schedule import Recommendation, RetrainScheduleStatus
+from retrain_operator.api.policy import Recommendation
+from retrain_operator.api.schedule import RetrainScheduleStatus
 from retrain_operator.rules.schedule import decide
 
 FAILED, TEN = Phase.FAILED, tick_name("10:00")

@@ -9,6 +9,7 @@ from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Opaque, R
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.deploy import Deploy, DeploymentStatus
 from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
+from retrain_operator.api.policy import Reasons, Thresholds, Values
 from retrain_operator.api.trainer import ConfigFrom, Data, Output, Trainer
 
 MUTABLE_RUN_FIELDS = frozenset({"suspend"})
@@ -40,6 +41,7 @@ class Trigger(StrEnum):
 
     SCHEDULE = "Schedule"
     MANUAL = "Manual"
+    DRIFT = "Drift"
     RETRY = "Retry"
 
 
@@ -138,6 +140,9 @@ class RetrainJobSpec(RunTemplateSpec):
     )
     trigger: Trigger = Field(Trigger.MANUAL, description="Why the run exists.")
     scheduled_time: Time | None = Field(None, description="Tick that the run was made for, in UTC.")
+    reasons: Reasons | None = Field(None, description="Why drift asked for the run: a sentence for each signal that fired.")
+    metrics: Values | None = Field(None, description="Value of each signal when the run was made.")
+    thresholds: Thresholds | None = Field(None, description="Threshold of each signal when the run was made.")
     window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     suspend: StrictBool = Field(False, description="Hold a run that has not started.")
     previous: Previous | None = Field(None, description="The schedule's last trained run.")

@@ -17,6 +17,7 @@ LABEL_GUARD = f"{GROUP}/guard"  # hash of the guard key: at most one run with it
 LABEL_GUARD_KEY = f"{GROUP}/guard-key"  # of a person's RetrainJob without a schedule: what it must not run beside
 LABEL_SLOT = f"{GROUP}/slot"  # on a slot's ConfigMap: name of the slot
 LABEL_MANAGED_BY = "app.kubernetes.io/managed-by"  # on a slot's ConfigMap: retrain-operator
+LABEL_ALLOW_READ = f"{GROUP}/allow-read"  # "true" on a Secret, by whoever owns it: a drift policy of the namespace may send its token
 LABEL_QUEUE = "kueue.x-k8s.io/queue-name"  # spec.queueName, on the Job: Kueue admits it
 
 # Annotations

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt
 
@@ -12,6 +12,7 @@ from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, Spe
 from retrain_operator.api.cron_text import CronText
 from retrain_operator.api.deploy import LastRollback
 from retrain_operator.api.job import RunTemplateSpec, Window
+from retrain_operator.api.policy import DriftRun, Policy, Recommendation, SignalState
 
 RECENT_DECISIONS_MAX = 20  # enough to tell last night's story; an event is kept for an hour only
 
@@ -72,10 +73,20 @@ class JobTemplate(SpecModel):
 class RetrainScheduleSpec(SpecModel):
     """When to retrain, and what run to make."""
 
-    schedule: CronText = Field(
-        description="Five-field cron (minute hour day-of-month month day-of-week) or @hourly, @daily, @weekly, @monthly, @yearly; "
-        "H is a stable hash of namespace and name, to spread load."
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            "has(self.schedule) || has(self.policy)",
+            "set schedule, policy or both: without them no run would ever start by itself",
+            lambda spec: spec.schedule is not None or spec.policy is not None,
+        ),
     )
+
+    schedule: CronText | None = Field(
+        None,
+        description="Five-field cron (minute hour day-of-month month day-of-week) or @hourly, @daily, @weekly, @monthly, @yearly; "
+        "H is a stable hash of namespace and name, to spread load. Without it only the policy starts runs.",
+    )
+    policy: Policy | None = Field(None, description="Runs that are asked for by drift: signals, thresholds and limits.")
     time_zone: TimeZone = Field("Etc/UTC", description="IANA time zone of the schedule, e.g. Europe/London.")
     suspend: StrictBool = Field(False, description="No new automatic starts; running work goes on, and a start by hand still works.")
     starting_deadline_seconds: StrictInt | None = Field(
@@ -95,7 +106,9 @@ class RetrainScheduleSpec(SpecModel):
     )
     window: Window | None = Field(None, description="Season or data window, e.g. 2025-26; handed to the trainer.")
     dry_run: StrictBool = Field(
-        False, description="Decide and report only: what would be started stands in status.recommendation, and no run is made."
+        False,
+        description="Decide and report only: what would be started stands in status.recommendation, and no run is made. "
+        "With a policy, the recommendation is the policy's, and what ticks would have done stands in status.recentDecisions.",
     )
     suspend_after_failures: StrictInt | None = Field(
         None,
@@ -138,22 +151,6 @@ class TickDecision(ApiModel):
         return other is not None and other.model_copy(update={"time": self.time}) == self
 
 
-class RecommendedAction(StrEnum):
-    """What a dry run recommends."""
-
-    NONE = "none"
-    RECOMMENDED = "recommended"
-
-
-class Recommendation(ApiModel):
-    """What would have been done, where deciding and doing are kept apart."""
-
-    action: RecommendedAction = Field(description="none, or recommended: a run would have been made.")
-    reasons: list[str] = Field(description="Why, each one CamelCase word.")
-    evaluated_at: Time = Field(description="When it was decided.")
-    job: str | None = Field(None, description="Name of the RetrainJob that would have been made.")
-
-
 class ActiveRun(ApiModel):
     """An unfinished run."""
 
@@ -167,6 +164,7 @@ class LastTrained(ApiModel):
     data_version: str | None = Field(None, description="Version of its data.")
     config_hash: str | None = Field(None, description="Hash of its configuration.")
     completion_time: Time = Field(description="When it finished.")
+    metrics: dict[str, float] | None = Field(None, description="Its metrics on the holdout, those that are defined.")
 
 
 class RetrainScheduleStatus(ApiModel):
@@ -177,7 +175,8 @@ class RetrainScheduleStatus(ApiModel):
         default_factory=list,
         json_schema_extra=list_map("type"),
         description="Ready: the spec is accepted and scheduling (never the outcome of a run). LastRunSucceeded: how the last run went. "
-        "Paused: suspendAfterFailures holds automatic starts.",
+        "Paused: suspendAfterFailures holds automatic starts. DriftDetected: True when a signal fires, False when none does, "
+        "Unknown when none does and one cannot be read.",
     )
     active: list[ActiveRun] = Field(default_factory=list, description="Unfinished runs.")
     effective_schedule: str | None = Field(None, description="Schedule and time zone as understood, H resolved.")
@@ -194,7 +193,14 @@ class RetrainScheduleStatus(ApiModel):
     last_handled_rollback_requested_at: str | None = Field(None, description="Token of the last rollback that was acted on.")
     last_handled_release_requested_at: str | None = Field(None, description="Token of the last release that was acted on.")
     last_rollback: LastRollback | None = Field(None, description="What became of the last rollback that was asked for.")
-    recommendation: Recommendation | None = Field(None, description="What a dry run would have done.")
+    recommendation: Recommendation | None = Field(None, description="What the policy recommends, or a dry run would have done.")
+    last_evaluation: Time | None = Field(None, description="The policy's last evaluation, on its grid of intervalSeconds.")
+    signals: list[SignalState] = Field(
+        default_factory=list, json_schema_extra=list_map("name"), description="What is remembered of the policy's signals."
+    )
+    drift_runs: list[DriftRun] = Field(
+        default_factory=list, description="Runs that drift made, newest first: the last one, and those of the last 24 hours."
+    )
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 
 

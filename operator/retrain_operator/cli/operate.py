@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrain_operator import logs, settings
+from retrain_operator.cluster.prometheus import parse_allowed
 from retrain_operator.cluster.protocol import ClusterError
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("--lease-namespace", default=defaults.lease_namespace, help=lease_help)
     parser.add_argument("--http-host", default=defaults.http_host, help="address of /healthz, /readyz and /metrics")
     parser.add_argument("--http-port", type=int, default=defaults.http_port, help="port of /healthz, /readyz and /metrics")
+    parser.add_argument(
+        "--prometheus-allow",
+        type=_hosts,
+        metavar="HOST:PORT[,...]",
+        default=",".join(defaults.prometheus_allow),
+        help="servers that drift policies may query; none if unset",
+    )
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")
     parser.add_argument("--kubeconfig", default=defaults.kubeconfig, help="kubeconfig file; in a pod its service account is used")
@@ -54,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         lease_namespace=options.lease_namespace,
         http_host=options.http_host,
         http_port=options.http_port,
+        prometheus_allow=options.prometheus_allow,
         log_format=options.log_format,
         log_level=options.log_level,
         kubeconfig=options.kubeconfig,
@@ -66,3 +75,10 @@ def run(options: argparse.Namespace) -> int:
         print(f"retrain operator: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    try:
+        return parse_allowed(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -16,7 +16,7 @@ import yaml
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.cli.timeline import tell
 from retrain_operator.cluster.protocol import Body, Rejected
-from retrain_operator.embedded.simulation import OperatorBug, Question, simulate
+from retrain_operator.embedded.simulation import NoTicks, OperatorBug, Question, simulate
 from retrain_operator.errors import InvalidSpec
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def run(options: argparse.Namespace) -> int:
             print(f"retrain simulate: {name}: {error.message}", file=sys.stderr)
             code = 2
             continue
+        except NoTicks as error:
+            print(f"retrain simulate: {name}: {_title(document)}: {error}", file=sys.stderr)
+            continue
         except OperatorBug as error:
             print(f"retrain simulate: {name}: {_title(document)}: {error}", file=sys.stderr)
             return 1
@@ -89,6 +92,8 @@ def run(options: argparse.Namespace) -> int:
             print(f'retrain simulate: {name}: {KIND} "{_title(document)}" cannot work: {error.message}', file=sys.stderr)
             code = 2
             continue
+        if "policy" in document["spec"]:
+            print(f"retrain simulate: {name}: {_title(document)}: only its ticks are simulated, not its drift policy", file=sys.stderr)
         if options.output == "json":
             print(json.dumps(story.to_json(), indent=2))
         else:

@@ -54,6 +54,10 @@ class Question:
     replay: bool = True
 
 
+class NoTicks(Exception):
+    """The schedule is valid, and there is nothing to simulate."""
+
+
 class OperatorBug(RuntimeError):
     """A rule raised something that it must not."""
 
@@ -61,7 +65,7 @@ class OperatorBug(RuntimeError):
 def simulate(question: Question) -> Story:
     """What would happen in [start, end).
 
-    Raises Rejected and InvalidSpec, with messages that say what to do, and OperatorBug; the operator has logged the traceback.
+    Raises Rejected and InvalidSpec, with messages that say what to do, NoTicks, and OperatorBug; the operator has logged the traceback.
     """
     # The schedule is created a second early, so that a tick at the very start counts.
     return run_virtual(lambda clock: _Simulation(question, clock).story(), question.start - _A_SECOND)
@@ -143,11 +147,14 @@ class _Simulation:
         key = Key(metadata.get("namespace") or "default", metadata["name"])
         admitted = ADMISSION[SCHEDULES](question.schedule, None)
         spec = RetrainScheduleSpec.model_validate(admitted["spec"])
+        if spec.schedule is None:
+            raise NoTicks("it has no schedule, only a drift policy: what drifts is not known in advance")
+        # What its signals will say nobody knows: its ticks are simulated without it.
+        self._question = question = replace(question, schedule=_without_policy(question.schedule))
         cron = Cron.parse(spec.schedule, spec.time_zone, str(key))
         self._ticks = list(cron.ticks_backward(self._end, question.start - _A_SECOND))[::-1]
         self._names = Names(key.name)
-        # A drift policy counts runs by the day.
-        self._replays = question.replay and "policy" not in admitted["spec"]
+        self._replays = question.replay
         self._remembers_s = _longest_s(admitted["spec"]) + question.runs_take_s + _MEMORY_MARGIN_S
         beyond = cron.next_tick(self._end)
         self._memory = Memory(self._names, [int(tick.timestamp()) for tick in (*self._ticks, *([beyond] if beyond else []))])
@@ -270,6 +277,10 @@ class _Simulation:
         if self._chance.next():
             return runners.Outcome(takes_s, exit_code=1)
         return runners.Outcome(takes_s, message=_answer(pod))
+
+
+def _without_policy(schedule: Body) -> Body:
+    return {**schedule, "spec": {name: value for name, value in schedule["spec"].items() if name != "policy"}}
 
 
 def _next_due(controller: Controller) -> datetime | None:

@@ -18,7 +18,7 @@ Body = Mapping[str, Any]
 T = TypeVar("T")
 
 TOMBSTONES_MAX = 10_000  # a list or an answer that is late by more deletions than this is corrected by the next resync
-_OWN_NAME = re.compile(r"^(.+)-(\d+|m[0-9a-f]{10})$")  # as ticks and requests name their runs
+_OWN_NAME = re.compile(r"^(.+)-(\d+|d\d+|m[0-9a-f]{10})$")  # as ticks, drift and requests name their runs
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer
+from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
@@ -29,6 +30,7 @@ from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.observe import Observer
+from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
@@ -66,6 +68,7 @@ class Controller:
         instance: str = "retrain-operator",
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
+        prometheus: Prometheus | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
@@ -80,7 +83,8 @@ class Controller:
         self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
         self._events = EventRecorder(self._cluster, clock, instance)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
-        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice)
+        self._signals = SignalReader(self._cluster, prometheus, clock, self._notice)
+        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._signals)
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
@@ -119,6 +123,7 @@ class Controller:
             tasks.create_task(self._synchronise())
             tasks.create_task(self._agenda.run())
             tasks.create_task(self._events.run())
+            tasks.create_task(self._signals.run())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from sys import intern
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -78,6 +79,7 @@ def child_run(body: Body) -> ChildRun:
     """What a schedule's rules read of a RetrainJob."""
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     result, following = status.get("result") or {}, status.get("nextAttempt")
+    trained = result.get("outcome") == Outcome.TRAINED
     return ChildRun(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -87,7 +89,10 @@ def child_run(body: Body) -> ChildRun:
         created=parse_time(metadata["creationTimestamp"]),
         scheduled_time=_time(spec.get("scheduledTime")),
         completion_time=_time(status.get("completionTime")),
-        trained=result.get("outcome") == Outcome.TRAINED,
+        trained=trained,
+        metrics=tuple((intern(name), value) for name, value in (result.get("metrics") or {}).items() if value is not None)
+        if trained
+        else (),
         data_version=(result.get("data") or {}).get("version"),
         config_hash=(result.get("config") or {}).get("hash"),
         root_uid=(spec.get("root") or {}).get("uid"),

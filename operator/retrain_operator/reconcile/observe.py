@@ -14,6 +14,7 @@ from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
 from retrain_operator.reconcile.cache import Cache, JobEntry
 from retrain_operator.reconcile.guard import observe_guard
+from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
@@ -30,7 +31,9 @@ class Observer:
         cache: Cache,
         refresh: Callable[[Resource, Key], Awaitable[None]],
         notice: Callable[[Sequence[Item]], None],
+        signals: SignalReader,
     ) -> None:
+        self._signals = signals
         self._cluster = cluster
         self._cache = cache
         self._refresh = refresh
@@ -42,12 +45,13 @@ class Observer:
         self._refusals[metadata.uid] = (metadata.generation, message)
 
     def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule and its runs, as the cache knows them."""
+        """A schedule and its runs, as the cache knows them, with the signals of its policy when an evaluation is due."""
         entry = self._cache.schedules.get(key)
         if entry is None:
+            self._signals.forget(key)
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
-        return replace(observed, refused=self._refusal(observed.metadata))
+        return replace(observed, refused=self._refusal(observed.metadata), readings=self._signals.readings(observed))
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
         """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""

@@ -56,7 +56,13 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
             failures = 0
         successful = max(at, successful or _NEVER)
         if run.trained and (trained is None or at >= trained.completion_time):
-            trained = LastTrained(run=run.name, data_version=run.data_version, config_hash=run.config_hash, completion_time=at)
+            trained = LastTrained(
+                run=run.name,
+                data_version=run.data_version,
+                config_hash=run.config_hash,
+                completion_time=at,
+                metrics=dict(run.metrics) or None,
+            )
     return Account(successful, failed, failures, trained, last_run)
 
 

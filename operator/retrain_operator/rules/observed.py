@@ -1,5 +1,6 @@
 """What the rules read: a moment of the cluster as frozen values, gathered by reconcile/, and nothing that a rule does not read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,6 +26,7 @@ class ChildRun:
     scheduled_time: datetime | None = None
     completion_time: datetime | None = None
     trained: bool = False
+    metrics: tuple[tuple[str, float], ...] = ()  # of one that trained
     data_version: str | None = None
     config_hash: str | None = None
     root_uid: str | None = None  # of the first attempt, when this is a retry
@@ -49,6 +51,22 @@ class ChildRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read of a signal that stands outside the schedule."""
+
+    value: float | None
+    problem: str = ""  # why there is no value, for people
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The external signals of a drift policy, by name, read for one evaluation."""
+
+    slot: datetime  # the evaluation's instant on the policy's grid
+    values: Mapping[str, Reading]
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleObserved:
     """A RetrainSchedule and its runs."""
 
@@ -63,6 +81,7 @@ class ScheduleObserved:
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
     in_slots: frozenset[str] = frozenset()  # UIDs of runs that slots need; read only before such a run is pruned
+    readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
 
 
 class JobEnd(StrEnum):

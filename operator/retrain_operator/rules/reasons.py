@@ -27,6 +27,12 @@ WITHDRAWN = "Withdrawn"  # Skip: the annotation was taken back before the run co
 TOO_MANY_FAILURES = "TooManyFailures"  # True: as many runs in a row failed as suspendAfterFailures says
 RESUMED = "Resumed"  # False: a run went well, or the spec was edited; also the event
 
+# DriftDetected of a RetrainSchedule; also the events of a change
+DRIFTED = "Drifted"  # True: a signal of the policy fires
+NO_DRIFT = "NoDrift"  # False: every signal was read, and none fires
+SIGNAL_UNREADABLE = "SignalUnreadable"  # Unknown: none fires, and one cannot be read; also the event of each that cannot
+SIGNAL_READABLE = "SignalReadable"  # event: a signal can be read again
+
 # Ready of a RetrainJob
 PENDING = "Pending"  # False: its Job exists, its pod does not run yet
 QUEUED = "Queued"  # False: its Job is suspended, by a queueing system
@@ -76,7 +82,7 @@ ROLLBACK_TIMEOUT = "RollbackTimeout"  # a target did not serve the restored mode
 RELEASED = "Released"  # a rollback holds no deploys any more
 
 # Events
-RUN_CREATED = "RunCreated"  # on the schedule: a tick made a RetrainJob
+RUN_CREATED = "RunCreated"  # on the schedule: a tick, a request or drift made a RetrainJob
 RUN_STARTED = "RunStarted"  # on the run: its pod runs
 RETRY_CREATED = "RetryCreated"  # on a failed attempt: the next one was made
 RETRY_GIVEN_UP = "RetryGivenUp"  # on a failed attempt: the next one cannot be made, and why

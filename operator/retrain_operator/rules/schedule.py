@@ -5,12 +5,11 @@ from datetime import datetime
 
 from retrain_operator.api.job import Phase, Previous
 from retrain_operator.api.names import Key
+from retrain_operator.api.policy import Recommendation, RecommendedAction
 from retrain_operator.api.schedule import (
     RECENT_DECISIONS_MAX,
     Action,
     ActiveRun,
-    Recommendation,
-    RecommendedAction,
     RetrainScheduleSpec,
     RetrainScheduleStatus,
     TickDecision,
@@ -18,10 +17,12 @@ from retrain_operator.api.schedule import (
 from retrain_operator.cron import Cron
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.jobs import check
-from retrain_operator.manifests.runs import manual_run, tick_run, tick_run_name
+from retrain_operator.manifests.runs import drift_run, manual_run, tick_run, tick_run_name
 from retrain_operator.rules import reasons
+from retrain_operator.rules.concurrency import about_to_be_made
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
+from retrain_operator.rules.drift import DRIFT_DETECTED, DriftPlan, plan_drift
 from retrain_operator.rules.history import Account, account, prunable
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
@@ -36,12 +37,13 @@ LAST_RUN_SUCCEEDED = "LastRunSucceeded"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What becomes of an accepted schedule's requests and ticks."""
+    """What becomes of an accepted schedule's requests, ticks and drift policy."""
 
     spec: RetrainScheduleSpec
     pause: Pause
     request: RequestPlan
     ticks: TickPlan
+    drift: DriftPlan
     next_tick: datetime | None
     effective: str
 
@@ -76,7 +78,7 @@ def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object
     return Decision(
         actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *prunes),
         events=_events(observed.status, planned),
-        wake_at=min((each for each in (planned.ticks.wake_at, pruning.wake_at) if each is not None), default=None),
+        wake_at=min((each for each in (planned.ticks.wake_at, planned.drift.wake_at, pruning.wake_at) if each is not None), default=None),
         fates=_fates(observed.status, planned),
     )
 
@@ -104,7 +106,19 @@ def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, 
     if waited is not None and status.effective_schedule is not None and status.effective_schedule != cron.effective:
         left = dropped(waited, status.effective_schedule, cron, metadata, runs, floor=floor, now=now)
         ticks = replace(ticks, fates=(*ticks.fates, *left), last=ticks.last or next(iter(left), None))
-    return _Plan(spec, paused, request, ticks, next_tick, cron.effective)
+    # Drift comes last: whatever starts a run brings a fresh model.
+    started = [about_to_be_made(metadata, tick_run_name(metadata.name, each.tick), now, each.replaces) for each in ticks.starts]
+    drift = plan_drift(
+        status, metadata, spec, (*runs, *started), counted.last_trained, observed.readings, held=_held(spec, paused), now=now
+    )
+    return _Plan(spec, paused, request, ticks, drift, next_tick, cron.effective)
+
+
+def _held(spec: RetrainScheduleSpec, paused: Pause) -> str | None:
+    """Why automatic starts are held."""
+    if spec.suspend:
+        return "spec.suspend holds automatic starts"
+    return "failed runs hold automatic starts, see the condition Paused" if paused.is_paused else None
 
 
 def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
@@ -115,6 +129,9 @@ def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> li
     if made is not None and request is not None:
         creates.append(CreateRun(manual_run(metadata, spec, request.requested_at or "", previous, made.replaces)))
     creates += [CreateRun(tick_run(metadata, spec, start.tick, previous, start.replaces)) for start in planned.ticks.starts]
+    drift = planned.drift
+    if drift.made is not None and drift.slot is not None and drift.why is not None:
+        creates.append(CreateRun(drift_run(metadata, spec, drift.slot, drift.why, previous, drift.made.replaces)))
     return creates
 
 
@@ -128,7 +145,7 @@ def _accepted(observed: ScheduleObserved) -> tuple[RetrainScheduleSpec, Cron]:
     spec, metadata = observed.spec, observed.metadata
     if isinstance(spec, InvalidSpec):
         raise spec
-    cron = Cron.parse(spec.schedule, spec.time_zone, str(metadata.key))
+    cron = Cron.parse(spec.schedule, spec.time_zone, str(metadata.key)) if spec.schedule is not None else Cron.never()
     check(metadata, spec)
     refused = observed.refused
     before = find(observed.status.conditions, READY)
@@ -145,7 +162,7 @@ def _floor(observed: ScheduleObserved, cron: Cron, now: datetime) -> datetime:
     status, metadata = observed.status, observed.metadata
     floor = status.decided_through or metadata.creation_timestamp
     # A schedule that was mended before it was ever accepted counts from the edit as well.
-    if status.effective_schedule != cron.effective and (status.effective_schedule is not None or metadata.generation > 1):
+    if (status.effective_schedule or "") != cron.effective and (status.effective_schedule is not None or metadata.generation > 1):
         floor = max(floor, min(observed.edited_at or now, now))
     return floor
 
@@ -161,10 +178,8 @@ def _suspended_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now:
 
 
 def _ready(planned: _Plan) -> tuple[bool, str, str]:
-    if planned.spec.suspend:
-        return True, reasons.SUSPENDED, "spec.suspend holds automatic starts"
-    if planned.pause.is_paused:
-        return True, reasons.PAUSED, "failed runs hold automatic starts, see the condition Paused"
+    if (held := _held(planned.spec, planned.pause)) is not None:
+        return True, reasons.SUSPENDED if planned.spec.suspend else reasons.PAUSED, held
     return True, reasons.SCHEDULING, "the schedule is accepted"
 
 
@@ -195,6 +210,8 @@ def _status(
         conditions.append(kept)
     if (paused := planned.pause.condition if planned else find(old.conditions, PAUSED)) is not None:
         conditions.append(paused)
+    if (drift := planned.drift.condition if planned else find(old.conditions, DRIFT_DETECTED)) is not None:
+        conditions.append(drift)
     active = {run.name for run in _own(observed) if not run.is_finished}
     changes: dict[str, object] = {
         "observed_generation": generation,
@@ -207,7 +224,7 @@ def _status(
     }
     if planned is not None:
         active |= {tick_run_name(observed.metadata.name, start.tick) for start in planned.ticks.starts}
-        active |= {planned.request.made.name} if planned.request.made else set()
+        active |= {made.name for made in (planned.request.made, planned.drift.made) if made}
         changes |= _planned_changes(old, planned, now)
     changes["active"] = [ActiveRun(name=name) for name in sorted(active)]
     return old.model_copy(update=changes)
@@ -216,13 +233,16 @@ def _status(
 def _planned_changes(old: RetrainScheduleStatus, planned: _Plan, now: datetime) -> dict[str, object]:
     ticks, request = planned.ticks, planned.request
     changes: dict[str, object] = {
-        "effective_schedule": planned.effective,
+        "effective_schedule": planned.effective or None,
         "next_schedule_time": planned.next_tick,
         # Written also when no tick is due: an edit moves it, and the next look knows of the edit only by this.
         "decided_through": ticks.decided_through,
         "last_request": request.last,
         "last_handled_requested_at": request.handled,
-        "recommendation": _recommendation(old.recommendation, planned, now) if planned.spec.dry_run else None,
+        "recommendation": _recommendation(None if old.last_evaluation else old.recommendation, planned, now)
+        if planned.spec.dry_run
+        else None,
+        **planned.drift.changes,
     }
     if ticks.last is not None and not ticks.last.is_same(old.last_decision):
         changes["last_decision"] = ticks.last
@@ -263,4 +283,5 @@ def _events(old: RetrainScheduleStatus, planned: _Plan) -> tuple[Event, ...]:
         *([planned.pause.event] if planned.pause.event else []),
         *map(event_of, told),
         *events_of_ticks(planned.spec, planned.ticks, old.last_decision),
+        *planned.drift.events,
     )
