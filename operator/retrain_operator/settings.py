@@ -22,6 +22,7 @@ class Settings:
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     prometheus_allow: tuple[str, ...] = ()  # host:port of each server that a drift policy may ask; empty: none
+    webhook_allow: tuple[str, ...] = ()  # host:port of each receiver of notifications; empty: none
     log_format: str = "plain"
     log_level: str = "info"
     kubeconfig: str | None = None
@@ -53,6 +54,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         http_host=read("HTTP_HOST") or defaults.http_host,
         http_port=int(read("HTTP_PORT") or defaults.http_port),
         prometheus_allow=parse_allowed(read("PROMETHEUS_ALLOW") or ""),
+        webhook_allow=parse_allowed(read("WEBHOOK_ALLOW") or ""),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
         kubeconfig=read("KUBECONFIG"),

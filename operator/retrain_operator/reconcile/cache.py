@@ -169,7 +169,7 @@ class Cache:
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
         if child.is_finished and not self._goes_on(key, uid):
             self._forget_job(key, uid)
-        settled = child.is_finished and acknowledged and not edge.expires_by_itself(body) and key not in self.jobs
+        settled = child.is_finished and acknowledged and not child.telling and not edge.expires_by_itself(body) and key not in self.jobs
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if old is not None and old.version == version:
             return []

@@ -1,7 +1,7 @@
 """What the rules read: a moment of the cluster as frozen values, gathered by reconcile/, and nothing that a rule does not read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -37,6 +37,7 @@ class ChildRun:
     expires_at: datetime | None = None  # when its time to live is over
     deploying: bool = False  # finished, and what becomes of its model is not decided
     slot: str | None = None  # ConfigMap of the slot in which its model was, or is
+    telling: bool = False  # finished, and somebody is still to be told
 
     @property
     def is_finished(self) -> bool:
@@ -120,6 +121,14 @@ class PodEnd:
     message: str  # the termination message
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a notification ended."""
+
+    at: datetime
+    failure: str | None = None  # why it was given up
+
+
 class GuardState(StrEnum):
     """Whether a guard can be taken."""
 
@@ -159,3 +168,5 @@ class RunObserved:
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
     targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
+    after_failure: bool = False  # the schedule's run before it failed
+    sent: Mapping[str, Sent] = field(default_factory=dict)  # notifications of it that have ended, by id
