@@ -15,6 +15,7 @@ from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
 from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
+from tests.behaviour.receiver import Receiver
 from tests.behaviour.world import World
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.install import TRAINER_IMAGE, install
@@ -52,3 +53,9 @@ def world(request: pytest.FixtureRequest) -> World:
     """The cluster that the test runs on."""
     chosen: World = request.getfixturevalue(f"{request.param}_world")
     return chosen
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver.listening() as made:
+        yield made

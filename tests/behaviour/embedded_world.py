@@ -1,9 +1,11 @@
 """The world on the in-memory cluster: the controller in this process, pods as local processes."""
 
+import argparse
 import contextlib
 from collections.abc import AsyncIterator
 
 from retrain_operator.api.names import Key
+from retrain_operator.cli import operate
 from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import Body, Resource
@@ -20,6 +22,9 @@ class EmbeddedWorld(World):
         await self._memory.patch(resource, Key(self.namespace, name), patch)
 
     @contextlib.asynccontextmanager
-    async def operator(self) -> AsyncIterator[None]:
-        async with operating(self._memory, SystemClock()):
+    async def operator(self, *flags: str) -> AsyncIterator[None]:
+        commands = argparse.ArgumentParser().add_subparsers()
+        operate.add_to(commands)
+        settings = operate.settings_of(commands.choices["operator"].parse_args(flags))
+        async with operating(self._memory, SystemClock(), settings):
             yield

@@ -7,6 +7,7 @@ import pytest
 
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES
 from tests.behaviour.real_world import RealWorld
+from tests.behaviour.receiver import Receiver
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
 
@@ -59,5 +60,19 @@ async def test_04_a_paused_schedule_starts_nothing(real_world: RealWorld) -> Non
     assert await real_world.list(RUNS) == []
 
 
+async def test_17_the_chat_and_the_registry_are_told(real_world: RealWorld, receiver: Receiver) -> None:
+    text = example("17").read_text()
+    for host in ("hooks.example.com", "models.example.com"):
+        text = text.replace(f"https://{host}", f"http://{receiver.host}")
+    await apply(real_world, "-", stdin=text)
+    await overdue(real_world, "wine-told", days=1, hours=1)
+    async with real_world.operator("--webhook-allow", receiver.host):
+        done = await real_world.wait_for_any(RUNS, lambda body: body.get("status", {}).get("notified") is True, deadline_s=120)
+    assert {each["state"] for each in done["status"]["notifications"]} == {"Sent"}
+    by_path = {path: body for path, body, _ in receiver.posts}
+    assert by_path["/services/T000/B000/XXXX"]["text"].startswith(f"Completed: {done['metadata']['name']} (wine-told) accuracy=")
+    assert by_path["/events"]["type"] == "dev.retrain.run.completed"
+
+
 def test_every_example_is_tested() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04"]
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04", "17"]

@@ -32,8 +32,8 @@ class World(ABC):
         """Edit metadata or spec, as a person does."""
 
     @abstractmethod
-    def operator(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """An operator at work; killed without a word at the end."""
+    def operator(self, *flags: str) -> contextlib.AbstractAsyncContextManager[None]:
+        """An operator at work, with these flags of `retrain operator`; killed without a word at the end."""
 
     async def create(self, resource: Resource, body: Body) -> Body:
         answer = await self.cluster.create(resource, self.namespace, body)

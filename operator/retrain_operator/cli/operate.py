@@ -61,8 +61,20 @@ def run(options: argparse.Namespace) -> int:
     """Exit code 0 after SIGTERM, 1 when there is no cluster to talk to."""
     from retrain_operator import handlers  # kopf takes half a second to import, which no other command should pay
 
+    chosen = settings_of(options)
+    logs.configure(chosen.log_format, chosen.log_level)
+    try:
+        asyncio.run(handlers.serve(chosen))
+    except ClusterError as error:
+        print(f"retrain operator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def settings_of(options: argparse.Namespace) -> settings.Settings:
+    """What the flags say, and the environment where they say nothing."""
     base: settings.Settings = options.defaults
-    chosen = replace(
+    return replace(
         base,
         namespaces=() if options.all_namespaces else tuple(options.namespace) or base.namespaces,
         leader_election=options.leader_election,
@@ -76,13 +88,6 @@ def run(options: argparse.Namespace) -> int:
         kubeconfig=options.kubeconfig,
         context=options.context,
     )
-    logs.configure(chosen.log_format, chosen.log_level)
-    try:
-        asyncio.run(handlers.serve(chosen))
-    except ClusterError as error:
-        print(f"retrain operator: {error}", file=sys.stderr)
-        return 1
-    return 0
 
 
 def _hosts(text: str) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 from retrain_operator.clock import Clock, SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
+from retrain_operator.cluster.prometheus import Prometheus
+from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.pods import ImageMap
 from retrain_operator.embedded.runners import LocalPods
 from retrain_operator.reconcile.controller import Controller
+from retrain_operator.settings import Settings
 
 
 def new_cluster(clock: Clock) -> MemoryCluster:
@@ -20,10 +23,15 @@ def new_cluster(clock: Clock) -> MemoryCluster:
 
 
 @contextlib.asynccontextmanager
-async def operating(cluster: MemoryCluster, clock: Clock) -> AsyncIterator[Controller]:
-    """An operator at work on the cluster, and gone without a word afterwards."""
-    controller = Controller(cluster, clock)
-    async with asyncio.TaskGroup() as tasks:
+async def operating(cluster: MemoryCluster, clock: Clock, settings: Settings | None = None) -> AsyncIterator[Controller]:
+    """An operator at work on the cluster, and gone without a word afterwards. Of `settings`, what it may reach counts."""
+    chosen = settings or Settings()
+    async with (
+        Prometheus(chosen.prometheus_allow) as prometheus,
+        Webhooks(chosen.webhook_allow) as webhooks,
+        asyncio.TaskGroup() as tasks,
+    ):
+        controller = Controller(cluster, clock, prometheus=prometheus, webhooks=webhooks)
         work = [tasks.create_task(controller.run()), tasks.create_task(controller.lead())]
         try:
             yield controller
