@@ -14,6 +14,7 @@ from retrain_operator.cluster.credentials import Credentials, load_credentials
 from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.cluster.lease import Elector
 from retrain_operator.cluster.prometheus import Prometheus
+from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.reconcile.controller import Controller
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.settings import Settings
@@ -25,7 +26,13 @@ class Runtime:
     """Everything of the operator but kopf. It watches by itself: kopf does not tell what was deleted while its own watch was down."""
 
     def __init__(
-        self, settings: Settings, credentials: Credentials, cluster: KubeCluster, prometheus: Prometheus, metrics: Metrics
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        cluster: KubeCluster,
+        prometheus: Prometheus,
+        webhooks: Webhooks,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.credentials = credentials
@@ -50,6 +57,7 @@ class Runtime:
             metrics=metrics,
             progress_interval_s=settings.progress_interval_s,
             prometheus=prometheus,
+            webhooks=webhooks,
         )
 
     async def run(self) -> None:
@@ -83,8 +91,12 @@ async def running(settings: Settings) -> AsyncIterator[Runtime]:
     """
     credentials = load_credentials(kubeconfig=settings.kubeconfig, context=settings.context)
     metrics = Metrics()
-    async with KubeCluster(credentials, on_request=metrics.on_request) as cluster, Prometheus(settings.prometheus_allow) as prometheus:
-        runtime = Runtime(settings, credentials, cluster, prometheus, metrics)
+    async with (
+        KubeCluster(credentials, on_request=metrics.on_request) as cluster,
+        Prometheus(settings.prometheus_allow) as prometheus,
+        Webhooks(settings.webhook_allow) as webhooks,
+    ):
+        runtime = Runtime(settings, credentials, cluster, prometheus, webhooks, metrics)
         async with _served(runtime, settings), asyncio.TaskGroup() as tasks:
             work = tasks.create_task(runtime.run())
             try:

@@ -25,6 +25,7 @@ class Settings:
     http_host: str = "0.0.0.0"
     http_port: int = 8080
     prometheus_allow: tuple[str, ...] = ()  # host:port of each server that a drift policy may ask; empty: none
+    webhook_allow: tuple[str, ...] = ()  # host:port of each receiver of notifications; empty: none
     log_format: str = "plain"
     log_level: str = "info"
     progress_interval_s: float = 30.0  # between two readings of a running run's log; 0: none is read
@@ -72,6 +73,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         http_host=read("HTTP_HOST") or defaults.http_host,
         http_port=parsed("HTTP_PORT", int, defaults.http_port),
         prometheus_allow=parsed("PROMETHEUS_ALLOW", parse_allowed, defaults.prometheus_allow),
+        webhook_allow=parsed("WEBHOOK_ALLOW", parse_allowed, defaults.webhook_allow),
         log_format=read("LOG_FORMAT") or defaults.log_format,
         log_level=read("LOG_LEVEL") or defaults.log_level,
         progress_interval_s=parsed("PROGRESS_INTERVAL", seconds, defaults.progress_interval_s),

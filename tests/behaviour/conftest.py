@@ -13,6 +13,7 @@ from retrain_operator.embedded.operator import local_pods, new_cluster
 from tests.behaviour.deployments import deployment_controller
 from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
+from tests.behaviour.receiver import Receiver
 from tests.behaviour.world import World
 from tests.cluster.controlplane import ControlPlane
 from tests.cluster.install import TRAINER_IMAGE, install
@@ -50,3 +51,9 @@ def world(request: pytest.FixtureRequest) -> World:
     """The cluster that the test runs on."""
     chosen: World = request.getfixturevalue(f"{request.param}_world")
     return chosen
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver.listening() as made:
+        yield made

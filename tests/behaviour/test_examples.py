@@ -12,6 +12,7 @@ from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, RUNS, SC
 from retrain_operator.manifests.runs import manual_run_name
 from tests.behaviour.deployments import is_rolled_out, shown
 from tests.behaviour.real_world import RealWorld
+from tests.behaviour.receiver import Receiver
 from tests.behaviour.test_deploy import is_decided
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
@@ -256,6 +257,20 @@ async def test_16_a_model_is_rolled_out_and_comes_back(real_world: RealWorld) ->
     assert told["status"]["lastRollback"]["sha256"] == slot["data"]["sha256"] == shown(api) == sha256
     assert is_rolled_out(api)
     assert condition(kept, "Deployed")["reason"] == "HeldByRollback"
+
+
+async def test_17_the_chat_and_the_registry_are_told(real_world: RealWorld, receiver: Receiver) -> None:
+    text = example("17").read_text()
+    for host in ("hooks.example.com", "models.example.com"):
+        text = text.replace(f"https://{host}", f"http://{receiver.host}")
+    await apply(real_world, "-", stdin=text)
+    await overdue(real_world, "wine-told", days=1, hours=1)
+    async with real_world.operator("--webhook-allow", receiver.host):
+        done = await real_world.wait_for_any(RUNS, lambda body: body.get("status", {}).get("notified") is True, deadline_s=120)
+    assert {each["state"] for each in done["status"]["notifications"]} == {"Sent"}
+    by_path = {path: body for path, body, _ in receiver.posts}
+    assert by_path["/services/T000/B000/XXXX"]["text"].startswith(f"Completed: {done['metadata']['name']} (wine-told) accuracy=")
+    assert by_path["/events"]["type"] == "dev.retrain.run.completed"
 
 
 def test_every_example_is_tested() -> None:

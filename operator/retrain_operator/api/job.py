@@ -9,6 +9,7 @@ from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, Spe
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.deploy import Deploy, DeploymentStatus
 from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
+from retrain_operator.api.notify import Delivery, Notify
 from retrain_operator.api.policy import Reasons, Thresholds, Values
 from retrain_operator.api.retune import Retune
 from retrain_operator.api.trainer import NAMES_A_MODEL, Config, ConfigFrom, Data, Output, Trainer
@@ -116,6 +117,7 @@ class RunTemplateSpec(SpecModel):
     )
     retry: Retry = Field(Retry(), description="Further attempts after a failure.")
     deploy: Deploy | None = Field(None, description="Let the trained model go live.")
+    notify: Notify = Field(default_factory=list, description="Who is told what becomes of the run.")
 
 
 class Previous(SpecModel):
@@ -249,6 +251,8 @@ class RetrainJobStatus(ApiModel):
     stopping: Stopping | None = Field(None, description="Why it is being ended before its time.")
     duplicate_guard: DuplicateGuard | None = Field(None, description="The guard that the run takes before it starts.")
     deployment: DeploymentStatus | None = Field(None, description="What became of its model, when it has deploy.")
+    notified: bool | None = Field(None, description="Whether all who are to be told have been; absent when there is nobody to tell.")
+    notifications: list[Delivery] = Field(default_factory=list, description="Who was told of what.")
     summary: RunSummary | None = Field(None, description="What kubectl get prints.")
 
 

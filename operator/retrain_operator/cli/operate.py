@@ -43,6 +43,13 @@ def add_to(commands: "Commands") -> None:
         default=",".join(defaults.prometheus_allow),
         help="servers that drift policies may query; none if unset",
     )
+    parser.add_argument(
+        "--webhook-allow",
+        type=_hosts,
+        metavar="HOST:PORT[,...]",
+        default=",".join(defaults.webhook_allow),
+        help="receivers of notifications; none if unset",
+    )
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")
     parser.add_argument(
@@ -82,6 +89,7 @@ def settings_of(options: argparse.Namespace) -> settings.Settings:
         http_host=options.http_host,
         http_port=options.http_port,
         prometheus_allow=options.prometheus_allow,
+        webhook_allow=options.webhook_allow,
         log_format=options.log_format,
         log_level=options.log_level,
         progress_interval_s=options.progress_interval,

@@ -8,6 +8,7 @@ from pathlib import Path
 from retrain_operator.clock import Clock, SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.prometheus import Prometheus
+from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.pods import ImageMap
@@ -27,8 +28,13 @@ def new_cluster(clock: Clock) -> MemoryCluster:
 @contextlib.asynccontextmanager
 async def operating(cluster: MemoryCluster, clock: Clock, settings: Settings = QUIET) -> AsyncIterator[Controller]:
     """An operator at work on the cluster, and gone without a word afterwards. Of the settings count what it reads and whom it may ask."""
-    async with Prometheus(settings.prometheus_allow) as prometheus, asyncio.TaskGroup() as tasks:
-        controller = Controller(cluster, clock, progress_interval_s=settings.progress_interval_s, prometheus=prometheus)
+    async with (
+        Prometheus(settings.prometheus_allow) as prometheus,
+        Webhooks(settings.webhook_allow) as webhooks,
+        asyncio.TaskGroup() as tasks,
+    ):
+        interval_s = settings.progress_interval_s
+        controller = Controller(cluster, clock, progress_interval_s=interval_s, prometheus=prometheus, webhooks=webhooks)
         work = [tasks.create_task(controller.run()), tasks.create_task(controller.lead())]
         try:
             yield controller

@@ -194,7 +194,7 @@ class Cache:
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
         if child.is_finished and not self._goes_on(key, uid):
             self._forget_job(key, uid)
-        is_over = child.is_finished and not child.deploying and acknowledged
+        is_over = child.is_finished and not child.deploying and not child.telling and acknowledged
         settled = is_over and not edge.expires_by_itself(body) and key not in self.jobs
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if old is not None and old.version == version:

@@ -25,11 +25,13 @@ from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer
 from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
+from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.events import EventRecorder
 from retrain_operator.reconcile.metrics import Metrics, bounded_reason
+from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
@@ -73,6 +75,7 @@ class Controller:
         resync_interval_s: float = RESYNC_INTERVAL_S,
         progress_interval_s: float = 0.0,
         prometheus: Prometheus | None = None,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self.synced = asyncio.Event()
         self.metrics = metrics or Metrics()
@@ -89,7 +92,10 @@ class Controller:
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
         self._progress = ProgressReader(self._cluster, progress_interval_s, self._notice)
         self._signals = SignalReader(self._cluster, prometheus, clock, self._notice)
-        self._observer = Observer(self._cluster, self.cache, self._applier.refresh, self._notice, self._progress, self._signals)
+        self._notifier = Notifier(self._cluster, webhooks, clock, self._notice)
+        self._observer = Observer(
+            self._cluster, self.cache, self._applier.refresh, self._notice, self._progress, self._signals, self._notifier
+        )
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
@@ -135,6 +141,7 @@ class Controller:
             tasks.create_task(self._events.run())
             tasks.create_task(self._progress.run())
             tasks.create_task(self._signals.run())
+            tasks.create_task(self._notifier.run())
             for _ in range(WORKERS):
                 tasks.create_task(self._work())
 
@@ -240,6 +247,7 @@ class Controller:
             view = await self._decide(item)
         if view is None:
             self._agenda.set(item, None)
+            self._notifier.forget(item.key)
             return
         for action in view.decision.actions:
             try:
@@ -258,7 +266,13 @@ class Controller:
         for event in view.decision.events:
             log.info("%s: %s: %s", item, event.reason, event.note)
             self._events.record(view.resource.kind, view.metadata, event)
+        self._tell(item, view.decision)
         self._agenda.set(item, view.decision.wake_at)
+
+    def _tell(self, item: Item, decision: Decision) -> None:
+        self._notifier.send(item, decision.notifications)
+        if any(isinstance(action, WriteStatus) and action.status.get("notified") for action in decision.actions):
+            self._notifier.forget(item.key)
 
     def _age_s(self, resource: Resource, key: Key) -> float:
         """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""

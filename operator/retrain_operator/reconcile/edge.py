@@ -104,6 +104,7 @@ def child_run(body: Body) -> ChildRun:
         replaces=spec.get("replaces"),
         tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
         or bool((status.get("duplicateGuard") or {}).get("triggered")),
+        telling=status.get("notified") is False,
         expires_at=_expiry(spec, status),
         deploying=_is_deploying(status.get("deployment")),
         slot=_slot(status.get("deployment")),

@@ -15,9 +15,11 @@ from retrain_operator.reconcile.apply import Stale
 from retrain_operator.reconcile.cache import Cache, JobEntry, RunEntry
 from retrain_operator.reconcile.deploy import DeployObserver
 from retrain_operator.reconcile.guard import observe_guard
+from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item
+from retrain_operator.rules.notify import follows_failure
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
 
@@ -36,7 +38,9 @@ class Observer:
         notice: Callable[[Sequence[Item]], None],
         progress: ProgressReader,
         signals: SignalReader,
+        notifier: Notifier,
     ) -> None:
+        self._notifier = notifier
         self._signals = signals
         self._cluster = cluster
         self._cache = cache
@@ -88,6 +92,8 @@ class Observer:
             next_taken=following is not None and not _follows(following, observed),
         )
         if entry.child.phase.is_finished:
+            if entry.child.telling:
+                observed = replace(observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(key))
             return await self._deploy.of_finished_run(replace(observed, job=await self._late_job(key)), now)
         job = await self._job_of(key, observed)
         if job is not None:
@@ -136,6 +142,9 @@ class Observer:
         self._notice(self._cache.put(JOBS, found) if found is not None else self._cache.remove(JOBS, key, late.uid))
         late = self._cache.late_job(key)
         return late.state if late is not None else None
+
+    def _follows_failure(self, key: Key, run: ChildRun) -> bool:
+        return run.schedule is not None and follows_failure(run, self._cache.runs_of(Key(key.namespace, run.schedule)))
 
     def _next_of(self, namespace: str, status: RetrainJobStatus) -> ChildRun | None:
         """Whatever has the name of the next attempt."""

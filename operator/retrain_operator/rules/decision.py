@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from retrain_operator.api.deploy import TargetKind
 from retrain_operator.api.names import Key
+from retrain_operator.api.notify import Occasion, Webhook
 from retrain_operator.api.schedule import TickDecision
 
 Body = dict[str, Any]
@@ -86,12 +87,26 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Notification:
+    """One POST to a webhook. `id` is the same for every repeat; `at`: when it happened, which ends its use as news."""
+
+    id: str
+    webhook: Webhook
+    occasion: Occasion
+    at: datetime
+    body: Body
+    content_type: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """Actions in the order in which they must be done: one that fails stops those behind it, and the events too."""
 
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     wake_at: datetime | None = None
+    notifications: tuple[Notification, ...] = ()  # that are to be sent; how it ended is observed later
     fates: tuple[TickDecision, ...] = ()  # of the ticks that were decided on just now
 
     @property

@@ -11,6 +11,7 @@ from retrain_operator.manifests.runs import retry_run
 from retrain_operator.rules import reasons
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteJob, DeleteRun, Event, WriteStatus
 from retrain_operator.rules.deploy import deploy, is_undecided
+from retrain_operator.rules.notify import tell
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.run_status import write
 
@@ -20,6 +21,10 @@ ATTEMPTS_RECHECK = timedelta(minutes=1)  # how late the first of several attempt
 
 def after_the_end(observed: RunObserved, now: datetime) -> Decision:
     """A finished run is final, whatever became of its Job, its spec and its replacement."""
+    return tell(observed, _what_is_left(observed, now), now)
+
+
+def _what_is_left(observed: RunObserved, now: datetime) -> Decision:
     acknowledged = observed.status.model_copy(update={"observed_generation": observed.metadata.generation})
     late = observed.job
     if late is not None and late.owner_uid == observed.metadata.uid and late.end is None and not late.deleted:
@@ -77,6 +82,8 @@ def _expire(observed: RunObserved, decision: Decision, now: datetime) -> Decisio
     if observed.next_made:
         # The attempts after the first are its own and go with it: it waits until the last has expired.
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
+    if observed.status.notified is False:
+        return decision  # it is looked at again when everybody has been told
     if observed.slot is not None and observed.slot.needs(observed.metadata.uid):
         return replace(decision, wake_at=now + SLOT_RECHECK)
     return Decision(actions=(DeleteRun(observed.metadata.key, observed.metadata.uid),))

@@ -96,7 +96,7 @@ def prunable(
 
 def _is_needed(run: ChildRun, runs: Sequence[ChildRun], in_slots: frozenset[str]) -> bool:
     """Whether something still reads the record: then it stays, whatever limits and times say."""
-    if run.deploying or run.uid in in_slots:
+    if run.deploying or run.telling or run.uid in in_slots:
         return True
     # An attempt whose forerunner has not noted that it was made would be made again.
     is_noted = run.root_uid is None or not any(each.next_pending and run.root_uid in (each.uid, each.root_uid) for each in runs)

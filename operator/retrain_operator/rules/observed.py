@@ -1,7 +1,7 @@
 """What the rules read: a moment of the cluster as frozen values, gathered by reconcile/, and nothing that a rule does not read."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -38,6 +38,7 @@ class ChildRun:
     expires_at: datetime | None = None  # when its time to live is over
     deploying: bool = False  # finished, and what becomes of its model is not decided
     slot: str | None = None  # ConfigMap of the slot in which its model was, or is
+    telling: bool = False  # finished, and somebody is still to be told
 
     @property
     def is_finished(self) -> bool:
@@ -78,11 +79,11 @@ class ScheduleObserved:
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
-    readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
     slot: SlotObserved | None = None  # read only when a rollback or a release is asked for or under way
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
     in_slots: frozenset[str] = frozenset()  # UIDs of runs that slots need; read only before such a run is pruned
+    readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
 
 
 class JobEnd(StrEnum):
@@ -119,6 +120,14 @@ class PodEnd:
     exit_code: int
     reason: str  # the runtime's: Completed, Error, OOMKilled
     message: str  # the termination message
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """How a notification ended."""
+
+    at: datetime
+    failure: str | None = None  # why it was given up
 
 
 class GuardState(StrEnum):
@@ -169,3 +178,5 @@ class RunObserved:
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
     targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
+    after_failure: bool = False  # the schedule's run before it failed
+    sent: Mapping[str, Sent] = field(default_factory=dict)  # notifications of it that have ended, by id

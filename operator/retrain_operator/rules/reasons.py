@@ -89,4 +89,5 @@ RETRY_CREATED = "RetryCreated"  # on a failed attempt: the next one was made
 RETRY_GIVEN_UP = "RetryGivenUp"  # on a failed attempt: the next one cannot be made, and why
 TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
 TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
+NOTIFICATION_FAILED = "NotificationFailed"  # on the run: a webhook could not be told, and why
 CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again

@@ -75,6 +75,8 @@ def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: Duplicat
             "stopping": None,
             "duplicate_guard": guard or old.duplicate_guard,
             "deployment": deployment,
+            # In this same write, so that a crash before anybody is told is found by whoever comes next.
+            "notified": False if not isinstance(observed.spec, InvalidSpec) and observed.spec.notify else None,
             "summary": RunSummary(
                 result=reason if guard is not None else _summary(end),
                 model=artifact.sha256[:12] if artifact else None,

@@ -1,0 +1,175 @@
+"""What is told to whom about a finished run, and what of it goes on record."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.builders import NOW, at, child, ended, ready, run, run_metadata, run_spec, trained
+
+from retrain_operator.api.contract import RunDetails, parse_result
+from retrain_operator.api.deploy import DeploymentState, DeploymentStatus
+from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus
+from retrain_operator.api.notify import Delivery, DeliveryState, Occasion
+from retrain_operator.rules.decision import Decision, WriteStatus
+from retrain_operator.rules.notify import GIVE_UP_AFTER, follows_failure, happenings
+from retrain_operator.rules.observed import ChildRun, RunObserved, Sent
+from retrain_operator.rules.run import decide
+
+HOOK = {"name": "team", "url": "https://hooks.example.com/x"}
+ENDED = at("11:50")
+RESULT = RunDetails.model_validate(parse_result(trained()).model_dump(by_alias=True))
+
+
+def status(phase: Phase = Phase.COMPLETED, reason: str | None = None, **fields: Any) -> RetrainJobStatus:
+    is_well = phase is not Phase.FAILED
+    base: dict[str, Any] = {
+        "observed_generation": 1,
+        "phase": phase,
+        "completion_time": ENDED,
+        "conditions": [ready(is_well, reason or phase.value, "so it ended")],
+        "notified": False,
+    }
+    return RetrainJobStatus(**base | fields)
+
+
+def deployed(state: DeploymentState) -> DeploymentStatus:
+    return DeploymentStatus(slot="production", state=state, time=at("11:55"), message="so it went")
+
+
+def following(made: bool) -> NextAttempt:
+    return NextAttempt(job="next-r1", time=at("12:30"), made=made)
+
+
+HAPPENINGS = [
+    pytest.param(status(Phase.RUNNING, completion_time=None), False, [], id="not finished: nothing"),
+    pytest.param(status(Phase.FAILED), False, ["Failed"], id="failed for good"),
+    pytest.param(status(Phase.FAILED, next_attempt=following(False)), False, [], id="failed, another attempt follows: nothing yet"),
+    pytest.param(status(Phase.FAILED, next_attempt=following(True)), False, [], id="failed, another attempt was made: that one tells"),
+    pytest.param(status(Phase.FAILED, "Replaced"), False, [], id="replaced: nothing failed"),
+    pytest.param(status(), False, ["Completed"], id="completed"),
+    pytest.param(status(), True, ["Completed", "Recovered"], id="completed after a failure"),
+    pytest.param(status(Phase.SKIPPED, "DuplicateGuard"), True, ["Skipped"], id="skipped: no recovery"),
+    *(
+        pytest.param(status(deployment=deployed(state)), False, ["Completed", *told], id=f"deployment {state}: {told or 'nothing more'}")
+        for state, told in {
+            DeploymentState.PENDING: [],
+            DeploymentState.ROLLING_OUT: [],
+            DeploymentState.ROLLING_BACK: [],
+            DeploymentState.SUPERSEDED: [],
+            DeploymentState.DEPLOYED: ["Deployed"],
+            DeploymentState.BLOCKED: ["Blocked"],
+            DeploymentState.HELD: ["Blocked"],
+            DeploymentState.FAILED: ["DeployFailed"],
+            DeploymentState.ROLLED_BACK: ["RolledBack"],
+        }.items()
+    ),
+]
+
+
+@pytest.mark.parametrize(("seen", "after_failure", "told"), HAPPENINGS)
+def test_happenings(seen: RetrainJobStatus, after_failure: bool, told: list[str]) -> None:
+    assert [each.occasion.value for each in happenings(seen, after_failure=after_failure)] == told
+
+
+def observed(seen: RetrainJobStatus, *hooks: dict[str, Any], **changes: Any) -> RunObserved:
+    return replace(run(status=seen, notify=list(hooks or [HOOK])), **changes)
+
+
+def told(decision: Decision) -> tuple[list[str], list[str], bool | None, list[str]]:
+    """To be sent; on record; whether that is all; events."""
+    written = next((each.status for each in decision.actions if isinstance(each, WriteStatus)), {})
+    deliveries = [f"{each['webhook']} {each['occasion']} {each['state']}" for each in written.get("notifications", [])]
+    sent = [f"{each.webhook.name} {each.occasion}" for each in decision.notifications]
+    return sent, deliveries, written.get("notified"), [f"{each.reason}: {each.note}" for each in decision.events]
+
+
+UID = run_metadata().uid
+ID = f"{UID}/Failed/team"
+DONE = [Delivery(webhook="team", occasion=Occasion.FAILED, state=DeliveryState.SENT, time=at("11:51"))]
+TOLD = [
+    pytest.param(observed(status(Phase.FAILED)), (["team Failed"], [], None, []), id="nothing is written before it was told"),
+    pytest.param(
+        observed(status(Phase.FAILED), sent={ID: Sent(at("11:51"))}), ([], ["team Failed Sent"], True, []), id="it was told: on record"
+    ),
+    pytest.param(
+        observed(status(Phase.FAILED), sent={ID: Sent(at("11:51"), "hooks answers 404")}),
+        ([], ["team Failed GivenUp"], True, ["NotificationFailed: webhook team was not told of Failed: hooks answers 404"]),
+        id="given up: on record, and an event",
+    ),
+    pytest.param(
+        observed(status(Phase.FAILED), HOOK, HOOK | {"name": "chat"}, sent={ID: Sent(at("11:51"))}),
+        (["chat Failed"], ["team Failed Sent"], False, []),
+        id="one of two was told",
+    ),
+    pytest.param(observed(status(Phase.FAILED, notifications=DONE)), ([], ["team Failed Sent"], True, []), id="on record: not again"),
+    pytest.param(observed(status(Phase.FAILED), HOOK | {"on": ["Completed"]}), ([], [], True, []), id="not what it asks for: done"),
+    pytest.param(observed(status(Phase.FAILED, notified=True)), ([], [], None, []), id="all told: nothing"),
+    pytest.param(observed(status(Phase.FAILED, notified=None)), ([], [], None, []), id="nobody to tell: nothing"),
+    pytest.param(
+        observed(status(Phase.FAILED, completion_time=NOW - GIVE_UP_AFTER)),
+        ([], ["team Failed GivenUp"], True, ["NotificationFailed: webhook team was not told of Failed: it is older than a day"]),
+        id="older than a day: given up",
+    ),
+    pytest.param(
+        observed(status(Phase.FAILED, next_attempt=following(False))), ([], [], None, []), id="another attempt follows: not over yet"
+    ),
+    pytest.param(observed(status(Phase.FAILED, next_attempt=following(True))), ([], [], True, []), id="another attempt was made: over"),
+    pytest.param(observed(status(), HOOK | {"on": ["Recovered"]}, after_failure=True), (["team Recovered"], [], None, []), id="a recovery"),
+]
+
+
+@pytest.mark.parametrize(("seen", "expected"), TOLD)
+def test_told_and_recorded(seen: RunObserved, expected: tuple[Any, ...]) -> None:
+    assert told(decide(seen, NOW)) == expected
+
+
+def test_a_run_that_is_still_told_of_does_not_expire() -> None:
+    seen = observed(status(Phase.FAILED, completion_time=NOW - timedelta(minutes=5)))
+    expired = replace(seen, spec=run_spec(notify=[HOOK], ttl_seconds_after_finished=60))
+    assert decide(expired, NOW).actions == ()
+
+
+def test_the_whole_cloud_event() -> None:
+    (sent,) = decide(observed(status(result=RESULT), HOOK | {"on": ["Completed"]}), NOW).notifications
+    assert sent.body == {
+        "specversion": "1.0",
+        "id": f"{UID}/Completed/team",
+        "source": "/apis/retrain.dev/v1alpha1/namespaces/ml/retrainjobs/" + run_metadata().name,
+        "type": "dev.retrain.run.completed",
+        "subject": run_metadata().name,
+        "time": "2026-03-02T11:50:00Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "namespace": "ml",
+            "run": run_metadata().name,
+            "schedule": "churn",
+            "trigger": "Schedule",
+            "attempt": 1,
+            "occasion": "Completed",
+            "reason": "Completed",
+            "message": "so it ended",
+            "text": f"Completed: {run_metadata().name} of ml (schedule churn): so it ended [roc_auc=0.9867, f1=0.95]",
+            "metrics": {"roc_auc": 0.98673, "f1": 0.95, "mae": None},
+            "artifact": {"uri": "s3://models/churn/model.skops", "sha256": RESULT.artifact.sha256 if RESULT.artifact else None},
+        },
+    }
+
+
+FAILED_BEFORE = ended("10:00", "10:05", Phase.FAILED)
+SIBLINGS = [
+    pytest.param([], False, id="the first run"),
+    pytest.param([FAILED_BEFORE], True, id="the run before failed"),
+    pytest.param([FAILED_BEFORE, ended("10:30", "10:35")], False, id="the run before went well, the one before that failed"),
+    pytest.param([replace(FAILED_BEFORE, has_next=True)], False, id="an attempt that another followed"),
+    pytest.param([replace(FAILED_BEFORE, tells_nothing=True)], False, id="it was replaced, or the guard kept it from starting"),
+    pytest.param([replace(FAILED_BEFORE, uid="root", root_uid=None)], False, id="an earlier attempt of this very run"),
+    pytest.param([child("10:00")], False, id="it has not finished"),
+    pytest.param([ended("10:00", "11:40", Phase.FAILED)], False, id="it ended later"),
+]
+
+
+@pytest.mark.parametrize(("siblings", "expected"), SIBLINGS)
+def test_follows_failure(siblings: list[ChildRun], expected: bool) -> None:
+    own = ended("11:00", "11:30", root_uid="root")
+    assert follows_failure(own, [*siblings, own]) is expected
