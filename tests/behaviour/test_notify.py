@@ -117,7 +117,7 @@ async def test_slack_with_a_secret_url_and_a_template(world: World, receiver: Re
     hook = {
         "name": "chat",
         "format": "Slack",
-        "on": ["Completed"],
+        "occasions": ["Completed"],
         "urlFrom": {"name": "url", "key": "it"},
         "bearerTokenFrom": {"name": "token", "key": "it"},
         "template": "$run is $occasion with $metrics; $unknown stays, $$ too",

@@ -103,7 +103,7 @@ TOLD = [
         id="one of two was told",
     ),
     pytest.param(observed(status(Phase.FAILED, notifications=DONE)), ([], ["team Failed Sent"], True, []), id="on record: not again"),
-    pytest.param(observed(status(Phase.FAILED), HOOK | {"on": ["Completed"]}), ([], [], True, []), id="not what it asks for: done"),
+    pytest.param(observed(status(Phase.FAILED), HOOK | {"occasions": ["Completed"]}), ([], [], True, []), id="not what it asks for: done"),
     pytest.param(observed(status(Phase.FAILED, notified=True)), ([], [], None, []), id="all told: nothing"),
     pytest.param(observed(status(Phase.FAILED, notified=None)), ([], [], None, []), id="nobody to tell: nothing"),
     pytest.param(
@@ -115,7 +115,7 @@ TOLD = [
         observed(status(Phase.FAILED, next_attempt=following(False))), ([], [], None, []), id="another attempt follows: not over yet"
     ),
     pytest.param(observed(status(Phase.FAILED, next_attempt=following(True))), ([], [], True, []), id="another attempt was made: over"),
-    pytest.param(observed(status(), HOOK | {"on": ["Recovered"]}, after_failure=True), (["team Recovered"], [], None, []), id="a recovery"),
+    pytest.param(observed(status(), HOOK | {"occasions": ["Recovered"]}, after_failure=True), (["team Recovered"], [], None, []), id="a recovery"),
 ]
 
 
@@ -131,7 +131,7 @@ def test_a_run_that_is_still_told_of_does_not_expire() -> None:
 
 
 def test_the_whole_cloud_event() -> None:
-    (sent,) = decide(observed(status(result=RESULT), HOOK | {"on": ["Completed"]}), NOW).notifications
+    (sent,) = decide(observed(status(result=RESULT), HOOK | {"occasions": ["Completed"]}), NOW).notifications
     assert sent.body == {
         "specversion": "1.0",
         "id": f"{UID}/Completed/team",

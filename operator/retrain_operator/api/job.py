@@ -117,7 +117,7 @@ class RunTemplateSpec(SpecModel):
     )
     retry: Retry = Field(Retry(), description="Further attempts after a failure.")
     deploy: Deploy | None = Field(None, description="Let the trained model go live.")
-    notify: Notify = Field(default_factory=list, description="Who is told what becomes of the run.")
+    notify: Notify | None = Field(None, description="Who is told what becomes of the run.")
 
 
 class Previous(SpecModel):

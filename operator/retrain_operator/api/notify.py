@@ -61,7 +61,7 @@ class Webhook(SpecModel):
     ) = Field(None, description="Where to. Its host must be one that the operator's administrator allows.")
     url_from: KeyOf | None = Field(None, description='Secret that holds the URL; it must carry the label retrain.dev/allow-read: "true".')
     bearer_token_from: KeyOf | None = Field(None, description="Secret, labelled likewise, that holds a token for the header Authorization.")
-    on: list[Occasion] = Field(
+    occasions: list[Occasion] = Field(
         default_factory=lambda: [Occasion.FAILED, Occasion.RECOVERED, Occasion.BLOCKED, Occasion.DEPLOY_FAILED, Occasion.ROLLED_BACK],
         min_length=1,
         max_length=len(Occasion),

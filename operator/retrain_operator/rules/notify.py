@@ -98,8 +98,8 @@ def _pending(metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatu
     return tuple(
         _notification(metadata, spec, status, webhook, happening)
         for happening in told
-        for webhook in spec.notify
-        if happening.occasion in webhook.on and (webhook.name, happening.occasion) not in done
+        for webhook in spec.notify or ()
+        if happening.occasion in webhook.occasions and (webhook.name, happening.occasion) not in done
     )
 
 
