@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from retrain_operator.cluster.prometheus import parse_allowed
+from retrain_operator.cluster.allowed import parse_allowed
 
 T = TypeVar("T")
 

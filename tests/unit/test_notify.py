@@ -115,7 +115,9 @@ TOLD = [
         observed(status(Phase.FAILED, next_attempt=following(False))), ([], [], None, []), id="another attempt follows: not over yet"
     ),
     pytest.param(observed(status(Phase.FAILED, next_attempt=following(True))), ([], [], True, []), id="another attempt was made: over"),
-    pytest.param(observed(status(), HOOK | {"occasions": ["Recovered"]}, after_failure=True), (["team Recovered"], [], None, []), id="a recovery"),
+    pytest.param(
+        observed(status(), HOOK | {"occasions": ["Recovered"]}, after_failure=True), (["team Recovered"], [], None, []), id="a recovery"
+    ),
 ]
 
 

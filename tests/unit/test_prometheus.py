@@ -16,8 +16,9 @@ from aiohttp.test_utils import TestServer
 from tests.cluster.certificates import Authority
 from tests.unit.fake_api import Handler, hangs, lost, serving
 
+from retrain_operator.cluster.allowed import parse_allowed
 from retrain_operator.cluster.numbers import parse_number
-from retrain_operator.cluster.prometheus import ANSWER_MAX_BYTES, QUERIES_PER_HOST, Prometheus, Unreadable, parse_allowed
+from retrain_operator.cluster.prometheus import ANSWER_MAX_BYTES, QUERIES_PER_HOST, Prometheus, Unreadable
 
 
 def samples(*values: str, kind: str = "vector") -> Handler:
@@ -178,7 +179,7 @@ async def test_no_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPat
 )
 async def test_a_host_that_is_not_allowed_is_never_asked(url: str) -> None:
     async with Prometheus(["prometheus:9090"]) as prometheus:
-        with pytest.raises(Unreadable, match=r"is not allowed|not of the form|is not a URL"):
+        with pytest.raises(Unreadable, match=r"is not allowed|not of the form|is not one"):
             await prometheus.value(url, "up", timeout_s=1)
 
 

@@ -246,8 +246,8 @@ OPTED_IN = {LABEL_ALLOW_READ: "true"}
         pytest.param(secret(labels={}, token=b"s3cret"), f'does not carry the label {LABEL_ALLOW_READ}: "true"', id="without: not sent"),
         pytest.param(secret(labels={LABEL_ALLOW_READ: "no"}, token=b"s3cret"), "does not carry the label", id="label no: not sent"),
         pytest.param(secret(labels=OPTED_IN, other=b"s3cret"), "Secret prometheus has no key token", id="no such key"),
-        pytest.param(secret(labels=OPTED_IN, token=b"a\r\nHost: evil"), "is no token that can be sent", id="a token with a line end"),
-        pytest.param(secret(labels=OPTED_IN, token=b"\xff"), "is no token that can be sent", id="a token that is no text"),
+        pytest.param(secret(labels=OPTED_IN, token=b"a\r\nHost: evil"), "is not one line that can be sent", id="a token with a line end"),
+        pytest.param(secret(labels=OPTED_IN, token=b"\xff"), "is not one line that can be sent", id="a token that is no text"),
         pytest.param(None, "Secret prometheus does not exist", id="no Secret"),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from retrain_operator import logs, settings
-from retrain_operator.cluster.prometheus import parse_allowed
+from retrain_operator.cluster.allowed import parse_allowed
 from retrain_operator.cluster.protocol import ClusterError
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ def allowed_url(text: str, hosts: Iterable[str], flag: str) -> tuple[URL, str]:
     try:
         url = URL(text)
     except ValueError:
-        raise NotAllowed("it is not a URL") from None
+        raise NotAllowed("the URL is not one") from None
     if url.scheme not in ("http", "https") or not url.host or url.user or url.password or url.fragment:
-        raise NotAllowed("it is not of the form http://host:port/path or https://host:port/path")
+        raise NotAllowed("the URL is not of the form http://host:port/path or https://host:port/path")
     host = f"[{url.host}]:{url.port}" if ":" in url.host else f"{url.host}:{url.port}"
     if host not in hosts:
         raise NotAllowed(f"the host {host} is not allowed: the operator's administrator lists it in {flag}")

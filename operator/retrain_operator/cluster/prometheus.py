@@ -1,13 +1,11 @@
 """Instant queries to servers with Prometheus' HTTP API, on behalf of whoever may write a schedule, who is trusted with little.
 
-Only hosts that the operator's administrator allows are asked, compared after parsing, port included; redirects are not followed and no
-proxy of the environment is used; the path is always the query's. An answer has a deadline and a largest size, and a host that hangs keeps
-nothing but its own few places busy.
+Only hosts that the operator's administrator allows are asked; redirects are not followed and no proxy of the environment is used; the path
+is always the query's. An answer has a deadline and a largest size, and a host that hangs keeps nothing but its own few places busy.
 """
 
 import asyncio
 import json
-import re
 import ssl
 from collections import defaultdict
 from collections.abc import Iterable
@@ -18,25 +16,17 @@ from typing import Any, Self
 import aiohttp
 from yarl import URL
 
+from retrain_operator.cluster.allowed import NotAllowed, allowed_url
 from retrain_operator.cluster.numbers import parse_number
 
 QUERIES_PER_HOST = 8  # at once; the others wait, within their deadline
 ANSWER_MAX_BYTES = 1 << 20
 ERROR_MAX_CHARACTERS = 200  # of a server's own words
-ALLOWED = re.compile(r"([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):([0-9]{1,5})")
+FLAG = "--prometheus-allow"
 
 
 class Unreadable(Exception):
     """There is no number to be had. The message is for people."""
-
-
-def parse_allowed(text: str) -> tuple[str, ...]:
-    """Hosts from "host:port,host:port". Raises ValueError."""
-    hosts = tuple(each.strip().lower() for each in text.split(",") if each.strip())
-    for host in hosts:
-        if ALLOWED.fullmatch(host) is None:
-            raise ValueError(f"{host!r} is not a host with its port: write e.g. prometheus.monitoring:9090")
-    return hosts
 
 
 class Prometheus:
@@ -63,12 +53,11 @@ class Prometheus:
 
     def check(self, url: str) -> None:
         """Raises Unreadable when this server may not be asked."""
-        self._host(_parsed(url))
+        self._base(url)
 
     async def value(self, url: str, query: str, *, timeout_s: float, token: str | None = None, ca: str | None = None) -> float:
         """The one number that the query gives. `ca`: certificates in PEM instead of the system's. Raises Unreadable."""
-        base = _parsed(url)
-        host = self._host(base)
+        base, host = self._base(url)
         assert self._session is not None
         target = base.with_path(base.path.rstrip("/") + "/api/v1/query").with_query({"query": query, "timeout": f"{timeout_s:g}s"})
         headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -82,29 +71,15 @@ class Prometheus:
         except (aiohttp.ClientError, OSError) as error:
             raise Unreadable(f"{host}: {error or type(error).__name__}") from None
 
-    def _host(self, url: URL) -> str:
-        host = f"[{url.host}]" if url.host and ":" in url.host else url.host
-        if (named := f"{host}:{url.port}") not in self._allowed:
-            raise Unreadable(f"the host {named} is not allowed: the operator's administrator lists it in --prometheus-allow")
-        return named
-
-
-def _parsed(url: str) -> URL:
-    """By the parser of the client that connects: two parsers may read one URL differently."""
-    try:
-        parsed = URL(url)
-    except ValueError:
-        raise Unreadable(f"{url} is not a URL") from None
-    if (
-        parsed.scheme not in ("http", "https")
-        or not parsed.host
-        or parsed.user
-        or parsed.password
-        or parsed.query_string
-        or parsed.fragment
-    ):
-        raise Unreadable("the URL is not of the form http://host:port/prefix or https://host:port/prefix")
-    return parsed
+    def _base(self, url: str) -> tuple[URL, str]:
+        """The base URL and its host:port. Raises Unreadable."""
+        try:
+            base, host = allowed_url(url, self._allowed, FLAG)
+        except NotAllowed as error:
+            raise Unreadable(str(error)) from None
+        if base.query_string:
+            raise Unreadable("the URL is not of the form http://host:port/prefix or https://host:port/prefix")
+        return base, host
 
 
 @lru_cache(maxsize=32)  # the same context again is the same connection again

@@ -49,7 +49,7 @@ class Webhooks:
         try:
             return allowed_url(url, self._allowed, FLAG)[1]
         except NotAllowed as error:
-            raise NotAccepted(f"its URL cannot be used: {error}", is_final=True) from None
+            raise NotAccepted(str(error), is_final=True) from None
 
     async def post(self, url: str, body: Mapping[str, Any], headers: Mapping[str, str], *, timeout_s: float) -> None:
         """Return when it was accepted. Raises NotAccepted. The answer's text is not read: a receiver could make it endless."""

@@ -5,23 +5,20 @@ the object is looked at again and it goes on record; a crash before that repeats
 """
 
 import asyncio
-import base64
-import binascii
 import logging
 import random
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
-from retrain_operator.api.names import LABEL_ALLOW_READ, Key
+from retrain_operator.api.names import Key
 from retrain_operator.api.policy import KeyOf
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.protocol import SECRETS, Cluster, ClusterError
 from retrain_operator.cluster.webhooks import NotAccepted, Webhooks
 from retrain_operator.reconcile.agenda import Agenda
+from retrain_operator.reconcile.secret_line import SecretUnreadable, secret_line
 from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.decision import Notification
 from retrain_operator.rules.notify import GIVE_UP_AFTER
@@ -33,7 +30,6 @@ WAITS_FOR_PLACE_S = 0.5
 PENDING_MAX = 10_000  # what is above that is asked for again by the next resync
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 300.0  # a receiver that comes back hears within five minutes
-_LINE = re.compile(r"[\x21-\x7e]+")  # what may stand in a URL or an HTTP header
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +114,10 @@ class Notifier:
         """Raises NotAccepted, _HostIsBusy."""
         webhook, namespace = notification.webhook, notification.namespace
         url = webhook.url if webhook.url is not None else await self._secret(namespace, webhook.url_from)
+        host = self._webhooks.host(url)  # before a token is read for a host that is not told
         headers = {"Content-Type": notification.content_type, "X-Retrain-Notification-Id": notification.id}
         if webhook.bearer_token_from is not None:
             headers["Authorization"] = f"Bearer {await self._secret(namespace, webhook.bearer_token_from)}"
-        host = self._webhooks.host(url)
         if self._busy[host] >= SENDERS_PER_HOST:
             raise _HostIsBusy
         self._busy[host] += 1
@@ -139,23 +135,11 @@ class Notifier:
             raise NotAccepted(f"Secret {reference.name} cannot be read: {error.message}") from None
         if body is None:
             raise NotAccepted(f"there is no Secret {reference.name}")
-        if (body["metadata"].get("labels") or {}).get(LABEL_ALLOW_READ) != "true":
-            raise NotAccepted(f'Secret {reference.name} may not be read: label it {LABEL_ALLOW_READ}: "true"')
-        return _line(body, reference)
+        try:
+            return secret_line(body, reference)
+        except SecretUnreadable as error:
+            raise NotAccepted(str(error)) from None
 
 
 class _HostIsBusy(Exception):
     """As many as may are sending to this host."""
-
-
-def _line(secret: Mapping[str, Any], reference: KeyOf) -> str:
-    where = f"key {reference.key} of Secret {reference.name}"
-    try:
-        value = base64.b64decode((secret.get("data") or {})[reference.key]).decode().strip()
-    except KeyError:
-        raise NotAccepted(f"there is no {where}") from None
-    except (binascii.Error, UnicodeDecodeError):
-        raise NotAccepted(f"{where} is no text") from None
-    if _LINE.fullmatch(value) is None:
-        raise NotAccepted(f"{where} is not one line without spaces")
-    return value

@@ -5,20 +5,18 @@ is a reading too, with the reason.
 """
 
 import asyncio
-import base64
-import binascii
 import logging
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from retrain_operator.api.names import LABEL_ALLOW_READ, Key
+from retrain_operator.api.names import Key
 from retrain_operator.api.policy import KeyOf, Policy, PrometheusSource, Signal
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.numbers import parse_number
 from retrain_operator.cluster.prometheus import Prometheus, Unreadable
 from retrain_operator.cluster.protocol import CONFIG_MAPS, SECRETS, Body, Cluster, ClusterError, Resource, Unavailable
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.reconcile.secret_line import SecretUnreadable, secret_line
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.drift import due_slot, is_due
 from retrain_operator.rules.observed import Reading, Readings, ScheduleObserved
@@ -28,7 +26,6 @@ READ_TIMEOUT_S = 10.0  # of one of them
 ASK_FOR_S = 60.0  # longer outages cost an evaluation, which could not have been written down anyway
 FIRST_PAUSE_S = 0.5
 USABLE_FOR_S = 60.0  # an evaluation that could not be written for longer than this reads again
-_TOKEN = re.compile(r"[\x21-\x7e]+")  # what may stand in an HTTP header
 
 log = logging.getLogger(__name__)
 
@@ -152,18 +149,10 @@ class SignalReader:
 
     async def _token(self, namespace: str, of: KeyOf) -> str:
         body = await self._get(SECRETS, Key(namespace, of.name))
-        if (body["metadata"].get("labels") or {}).get(LABEL_ALLOW_READ) != "true":
-            raise Unreadable(f'Secret {of.name} does not carry the label {LABEL_ALLOW_READ}: "true", by which its owner lets it be used')
-        encoded = (body.get("data") or {}).get(of.key)
-        if encoded is None:
-            raise Unreadable(f"Secret {of.name} has no key {of.key}")
         try:
-            token = base64.b64decode(encoded).decode("ascii").strip()
-        except (binascii.Error, UnicodeDecodeError):
-            token = ""
-        if _TOKEN.fullmatch(token) is None:
-            raise Unreadable(f"Secret {of.name}, key {of.key}, is no token that can be sent")
-        return token
+            return secret_line(body, of)
+        except SecretUnreadable as error:
+            raise Unreadable(str(error)) from None
 
     async def _get(self, resource: Resource, key: Key) -> Body:
         """Raises Unreadable. An API server that does not answer says nothing of the signal: it is asked again for a while."""
