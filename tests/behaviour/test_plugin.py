@@ -11,6 +11,7 @@ from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.cli.plugin.main import parser
 from retrain_operator.cli.plugin.session import Exit, Session, Stop
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES
+from tests.behaviour.test_deploy import BAD, GOOD, deployed, live, model
 from tests.behaviour.world import SIMULATED, TRAINED, World, is_finished, run, schedule, trainer
 
 NEVER_DUE = {"schedule": "0 0 29 2 *"}
@@ -121,8 +122,27 @@ async def test_suspend_and_resume(world: World) -> None:
         assert (await world.get(SCHEDULES, "churn") or {})["spec"]["suspend"] is wanted
 
 
-@pytest.mark.parametrize("command", ["trigger", "suspend", "resume", "describe", "logs"])
+@pytest.mark.parametrize("command", ["trigger", "suspend", "resume", "rollback", "release", "describe", "logs"])
 async def test_a_name_that_is_not_there(world: World, command: str) -> None:
     with pytest.raises(Stop, match='"nothing" not found in namespace') as stop:
         await call(world, command, "nothing")
     assert stop.value.code is Exit.USAGE
+
+
+async def test_rollback_and_release(world: World) -> None:
+    await world.create(SCHEDULES, schedule("churn", {"trainer": {"image": "sh"}, "deploy": {"slot": "production"}}, **NEVER_DUE))
+    async with world.operator():
+        for name, sha256 in (("m1", GOOD), ("m2", BAD)):
+            await deployed(world, name, model(sha256))
+        code, told = await call(world, "rollback", "churn", "--token", "one")
+        again, impossible = await call(world, "rollback", "churn", "--token", "two")
+        released, lifted = await call(world, "release", "churn")
+        _, bad = await call(world, "describe", "m2")
+    assert code is Exit.OK, told
+    assert told.splitlines()[-1].startswith("RolledBack: ")
+    assert (await live(world))["sha256"] == GOOD
+    assert again is Exit.FAILED
+    assert impossible.splitlines()[-1].startswith("Impossible: ")
+    assert released is Exit.OK
+    assert "released" in lifted
+    assert f"In place of:  {GOOD}" in bad

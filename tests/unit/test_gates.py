@@ -17,11 +17,16 @@ OTHER = "f" * 64
 
 
 def result(
-    metrics: Mapping[str, float | None], *, champion: Mapping[str, float | None] | None = None, sha256: str = SHA256, n: int | None = 500
+    metrics: Mapping[str, float | None],
+    *,
+    champion: Mapping[str, float | None] | None = None,
+    sha256: str = SHA256,
+    n: int | None = 500,
+    error: Mapping[str, str] | None = None,
 ) -> RunDetails:
     fields: dict[str, Any] = {"outcome": "trained", "metrics": metrics, "evaluation": {"n": n} if n is not None else None}
     if champion is not None:
-        fields["champion"] = {"sha256": sha256, "metrics": champion}
+        fields["champion"] = {"sha256": sha256, "metrics": champion, "error": error}
     return RunDetails.model_validate(fields)
 
 
@@ -92,6 +97,12 @@ GATES = [
     ),
     pytest.param(
         {"minImprovement": 0}, result(AUC), "the trainer has not scored the current model on the same holdout", id="not compared: blocks"
+    ),
+    pytest.param(
+        {"minImprovement": 0},
+        result(AUC, champion={}, error={"reason": "Incomparable", "message": "it has other columns"}),
+        "the trainer could not score the current model (Incomparable: it has other columns), and onIncomparable is Block",
+        id="could not be compared: blocks, and says why",
     ),
     pytest.param(
         {"minImprovement": 0},

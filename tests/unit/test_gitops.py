@@ -104,10 +104,18 @@ def act(name: str, body: Body) -> Any:
     return _lua(next(each["action.lua"] for each in ACTIONS["definitions"] if each["name"] == name), body)
 
 
-@pytest.mark.parametrize(("suspend", "disabled"), [(False, "resume"), (True, "suspend")])
-def test_argocd_offers_what_makes_sense(suspend: bool, disabled: str) -> None:
-    offered = _lua(ACTIONS["discovery.lua"], schedule_after(new_schedule(suspend=suspend)))
-    assert {name for name, action in offered.items() if action["disabled"]} == {disabled}
+DEPLOYING = {"spec": {"trainer": {"image": "trainer:1"}, "deploy": {"slot": "production"}}}
+OFFERS = [
+    pytest.param({}, {"resume", "rollback", "release"}, id="no deploys: nothing to roll back"),
+    pytest.param({"suspend": True}, {"suspend", "rollback", "release"}, id="suspended"),
+    pytest.param({"job_template": DEPLOYING}, {"resume"}, id="with deploys"),
+]
+
+
+@pytest.mark.parametrize(("spec", "disabled"), OFFERS)
+def test_argocd_offers_what_makes_sense(spec: dict[str, Any], disabled: set[str]) -> None:
+    offered = _lua(ACTIONS["discovery.lua"], schedule_after(new_schedule(**spec)))
+    assert {name for name, action in offered.items() if action["disabled"]} == disabled
     assert set(offered) == {each["name"] for each in ACTIONS["definitions"]}
 
 
@@ -115,8 +123,10 @@ def test_argocd_actions_change_the_schedule_and_nothing_else() -> None:
     body = schedule_after(new_schedule())
     assert act("suspend", body)["spec"]["suspend"] is True
     assert act("resume", body)["spec"]["suspend"] is False
-    token = act("retrain-now", body)["metadata"]["annotations"]["retrain.dev/requestedAt"]
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", token)
+    for name, annotation in {"retrain-now": "requestedAt", "rollback": "rollbackRequestedAt", "release": "releaseRequestedAt"}.items():
+        [(key, token)] = act(name, body)["metadata"]["annotations"].items()
+        assert key == f"retrain.dev/{annotation}"
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", token)
 
 
 def _lua(script: str, obj: Body) -> Any:

@@ -70,12 +70,23 @@ class ArtifactResult(ApiModel):
     format: str | None = Field(None, description="Format, e.g. skops or npz.")
 
 
+class ChampionError(ApiModel):
+    """Why the model in use was not scored."""
+
+    reason: str = Field(description="One CamelCase word.")
+    message: str = Field("", description="What happened and what to do.")
+
+
 class ChampionResult(ApiModel):
     """The model in use, scored on the same holdout."""
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(None, description="Which model: its sha256.")
     metrics: dict[str, float | None] = Field(default_factory=dict, description="Its metrics on the same holdout.")
     diff_stderr: dict[str, float | None] | None = Field(None, description="Standard error of each metric's difference.")
+    refitted: bool | None = Field(
+        None, description="Its configuration was fitted again without the holdout, which the model itself may have been trained on."
+    )
+    error: ChampionError | None = Field(None, description="Why it was not scored.")
 
 
 class ErrorResult(ApiModel):

@@ -114,6 +114,8 @@ def _champion(gate: Gate, result: RunDetails, current: SlotRecord) -> tuple[Deci
         return None, "the trainer has not scored the current model on the same holdout"
     if scored.sha256 != current.sha256:
         return None, f"the trainer scored the model {scored.sha256[:12]}, but by now {current.sha256[:12]} is current"
+    if scored.error is not None:
+        return None, f"the trainer could not score the current model ({scored.error.reason}: {scored.error.message})"
     value = _number(scored.metrics.get(gate.metric))
     return value, "" if value is not None else "the current model has no value on the holdout"
 

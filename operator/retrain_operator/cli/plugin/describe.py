@@ -1,4 +1,4 @@
-"""`describe`: one run, whole: why it exists, what it saw and made, how it was judged, its other attempts, its events."""
+"""`describe`: one run, whole: why it exists, what it saw and made, whether it is live, its other attempts, its events."""
 
 import argparse
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from retrain_operator.api.base import format_time, parse_time
 from retrain_operator.api.contract import RunDetails
+from retrain_operator.api.deploy import DeploymentStatus
 from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
 from retrain_operator.cli.plugin.session import Exit, Session, parsed_run
 from retrain_operator.cli.plugin.table import table
@@ -76,6 +77,8 @@ def _text(session: Session, run: RunObserved, kin: Sequence[Body], events: Seque
     if status.result is not None:
         yield from _fields(_made(status.result))
         yield from _metrics(status.result, session.width)
+    if status.deployment is not None:
+        yield from _deployment(status.deployment, session.width)
     if kin:
         yield from _section("Attempts", ("NAME", "ATTEMPT", "PHASE", "RESULT"), map(_attempt, kin), session.width)
     rows = [_event(session, event) for event in events]
@@ -87,6 +90,7 @@ def _why(spec: RetrainJobSpec) -> Iterator[tuple[str, Any]]:
     yield "Schedule", spec.schedule
     yield "Trigger", spec.trigger
     yield "Tick", format_time(spec.scheduled_time) if spec.scheduled_time else None
+    yield from (("Because", reason) for reason in spec.reasons or ())
     yield "Retry of", f"{spec.root.name}, attempt {spec.attempt}" if spec.root else None
     yield "Replaces", spec.replaces
     yield "Window", spec.window
@@ -98,6 +102,9 @@ def _state(status: RetrainJobStatus) -> Iterator[tuple[str, Any]]:
     ready, guard = find(status.conditions, "Ready"), status.duplicate_guard
     known = ready is not None and ready.status != "Unknown"
     yield "Phase", status.phase + (f": {ready.message}" if ready is not None and known and ready.message else "")
+    if status.progress is not None:
+        left_s = status.progress.estimated_remaining_seconds
+        yield "Progress", f"{status.progress.percentage:.0f} %" + (f", {left_s:.0f} s left" if left_s is not None else "")
     yield "Started", format_time(status.start_time) if status.start_time else None
     yield "Finished", format_time(status.completion_time) if status.completion_time else None
     yield "Took", status.summary.duration if status.summary else None
@@ -133,9 +140,38 @@ def _made(result: RunDetails) -> Iterator[tuple[str, Any]]:
 
 
 def _metrics(result: RunDetails, width: int | None) -> Iterator[str]:
-    rows = [(name, f"{value:.6g}" if value is not None else "undefined") for name, value in result.metrics.items()]
+    champion = result.champion
+    known = champion.metrics if champion is not None else {}
+    stderr = (champion.diff_stderr if champion is not None else None) or {}
+    rows = []
+    for name, value in result.metrics.items():
+        row, theirs = [name, _number(value)], known.get(name)
+        if champion is not None:
+            difference = f"{value - theirs:+.4g}" if value is not None and theirs is not None else ""
+            row += [_number(theirs) if name in known else "", difference, _number(stderr[name]) if name in stderr else ""]
+        rows.append(row)
     if rows:
-        yield from _section("Metrics", ("METRIC", "VALUE"), rows, width)
+        yield from _section("Metrics", ("METRIC", "VALUE", "CHAMPION", "DIFFERENCE", "STDERR")[: len(rows[0])], rows, width)
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.6g}"
+
+
+def _deployment(deployment: DeploymentStatus, width: int | None) -> Iterator[str]:
+    yield from _fields(
+        [
+            ("Deployment", f"{deployment.state}: {deployment.message}" if deployment.message else deployment.state.value),
+            ("Slot", f"{deployment.slot}, ConfigMap {deployment.config_map}" if deployment.config_map else deployment.slot),
+            ("In place of", deployment.previous_sha256),
+        ]
+    )
+    if deployment.gates:
+        rows = [(gate.metric, "passed" if gate.passed else "failed", gate.message) for gate in deployment.gates]
+        yield from _section("Gates", ("METRIC", "VERDICT", "WHY"), rows, width)
+    if deployment.targets:
+        targets = [(f"{each.kind}/{each.name}", "ready" if each.ready else "waits", each.message) for each in deployment.targets]
+        yield from _section("Targets", ("TARGET", "STATE", "WHY"), targets, width)
 
 
 def _attempt(body: Body) -> tuple[str, ...]:

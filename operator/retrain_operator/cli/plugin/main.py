@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from retrain_operator.cli import simulate
-from retrain_operator.cli.plugin import describe, edit, history, logs, trigger
+from retrain_operator.cli.plugin import describe, edit, history, logs, rollback, trigger
 from retrain_operator.cli.plugin.session import Command, Exit, Session, Stop
 from retrain_operator.cluster.credentials import load_credentials
 from retrain_operator.cluster.kube import KubeCluster
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     common.add_argument("-n", "--namespace", help="namespace; the kubeconfig's own if unset")
     common.add_argument("--context", help="context of the kubeconfig")
     common.add_argument("--kubeconfig", help="kubeconfig file")
-    for module in (trigger, history, describe, edit, logs):
+    for module in (trigger, history, describe, rollback, edit, logs):
         module.add_to(commands, common)
     simulate.add_to(commands)
     return whole

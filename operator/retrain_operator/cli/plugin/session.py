@@ -90,6 +90,11 @@ class Session:
                     yield event.body
 
 
+def new_token(session: Session) -> str:
+    """Of a request that a person makes now."""
+    return session.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 Command = Callable[[Session, argparse.Namespace], Awaitable[Exit]]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from retrain_operator.api.job import Phase
 from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.api.schedule import Action, TickDecision
-from retrain_operator.cli.plugin.session import Exit, Session, Stop, parsed_run, parsed_schedule
+from retrain_operator.cli.plugin.session import Exit, Session, Stop, new_token, parsed_run, parsed_schedule
 from retrain_operator.cli.spans import span_s
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES
 from retrain_operator.rules.conditions import find
@@ -35,7 +35,7 @@ def add_to(commands: "Commands", common: argparse.ArgumentParser) -> None:
 
 
 async def _trigger(session: Session, options: argparse.Namespace) -> Exit:
-    token = options.token or session.now().isoformat(timespec="microseconds").replace("+00:00", "Z")
+    token = options.token or new_token(session)
     before = parsed_schedule(await session.get(SCHEDULES, options.schedule)).status
     if before.last_handled_requested_at == token:
         raise Stop(f"token {token} was acted on already: choose another", Exit.FAILED)
@@ -90,6 +90,8 @@ async def _to_the_end(session: Session, name: str) -> Exit:
         status = parsed_run(body).status
         ready = find(status.conditions, "Ready")
         line = f"{name}: {status.phase}" + (f": {ready.message}" if ready is not None and ready.status != "Unknown" else "")
+        if status.progress is not None:
+            line += f", {status.progress.percentage:.0f} %"
         if line != told:
             session.say(line)
             told = line
