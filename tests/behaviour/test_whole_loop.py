@@ -12,8 +12,11 @@ from tests.behaviour.test_plugin import call
 from tests.behaviour.world import World
 
 STUMP = {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 1}}
-BETTER = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 5000}}
-WORSE = {"estimator": "sklearn.dummy.DummyClassifier", "params": {}}
+BETTER = {
+    "estimator": "sklearn.linear_model.LogisticRegression",
+    "params": {"max_depth": None, "max_iter": 5000},
+}  # None: the patch removes it
+WORSE = {"estimator": "sklearn.dummy.DummyClassifier", "params": {"max_iter": None}}
 PATIENCE_S = 150  # the trainer's libraries take long to load on a busy machine
 
 

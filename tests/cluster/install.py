@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.cluster.node import NodeThread
 ROOT = Path(__file__).parents[2]
 OPERATOR_NAMESPACE, SERVICE_ACCOUNT = "retrain-system", "retrain-operator"
 TRAINER_IMAGE = "retrain-trainer"
+SERVED_WITHIN_S = 30.0
 CRDS = ("crd/retrainschedules.retrain.dev", "crd/retrainjobs.retrain.dev")
 _NOT_RUNNABLE_HERE = {"Deployment"}  # no image can be pulled; the operator runs as a local process instead
 
@@ -27,9 +29,17 @@ def install(control_plane: ControlPlane, node: NodeThread) -> Path:
     kept = [body for body in shipped if body["kind"] not in _NOT_RUNNABLE_HERE]
     # As JSON: PyYAML would write the key n without quotes, which kubectl reads as false.
     control_plane.kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(map(json.dumps, kept)))
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
+    wait_until_served(control_plane)
     node.images.add(TRAINER_IMAGE, [sys.executable, "-m", "retrain_trainer"])
     return control_plane.kubeconfig_for(OPERATOR_NAMESPACE, SERVICE_ACCOUNT)
+
+
+def wait_until_served(control_plane: ControlPlane) -> None:
+    """Return when our kinds can be listed: for a moment after Established, the API server answers that their storage is being set up."""
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
+    deadline = time.monotonic() + SERVED_WITHIN_S
+    while control_plane.kubectl("get", "rts,rtj", "--all-namespaces", check=False).returncode:
+        assert time.monotonic() < deadline, "our kinds cannot be listed"
 
 
 @contextlib.contextmanager

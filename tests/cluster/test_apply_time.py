@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import wait_until_served
 from tests.manifest_tables import (
     ABSENT,
     ACCEPTED,
@@ -36,9 +37,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("definitions")]
 def definitions(control_plane: ControlPlane) -> None:
     """Our kinds, also in the API server's documentation, which follows a moment later."""
     control_plane.kubectl("apply", "--server-side", "-k", CRDS)
-    control_plane.kubectl(
-        "wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}.retrain.dev" for name in ("retrainschedules", "retrainjobs"))
-    )
+    wait_until_served(control_plane)
     deadline = time.monotonic() + SETTLES_WITHIN_S
     while any(control_plane.kubectl("explain", f"{kind}.spec", check=False).returncode for kind in ("rts", "rtj")):
         assert time.monotonic() < deadline, "kubectl explain does not know our kinds"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import wait_until_served
 from tests.manifest_tables import run, schedule
 
 CRDS = Path(__file__).parents[2] / "crds"
-KINDS = ("crd/retrainschedules.retrain.dev", "crd/retrainjobs.retrain.dev")
 
 pytestmark = pytest.mark.cluster
 
@@ -26,7 +26,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch, control_plane: ControlPlane) -> Non
 def objects(control_plane: ControlPlane, namespace: str) -> str:
     """A namespace with a schedule and a run, and no operator."""
     control_plane.kubectl("apply", "--server-side", "-k", CRDS)
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *KINDS)
+    wait_until_served(control_plane)
     for body in (schedule(name="churn"), run(name="once")):
         control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=json.dumps(body))
     return namespace
