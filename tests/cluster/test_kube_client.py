@@ -27,6 +27,7 @@ from retrain_operator.cluster.protocol import (
     WatchEvent,
 )
 from tests.cluster.controlplane import ControlPlane
+from tests.cluster.install import wait_until_served
 from tests.manifest_tables import run
 
 CRDS = Path(__file__).parents[2] / "crds"
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.cluster
 @pytest.fixture(scope="module")
 def definitions(control_plane: ControlPlane) -> None:
     control_plane.kubectl("apply", "--server-side", "-k", CRDS)
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/retrainjobs.retrain.dev")
+    wait_until_served(control_plane)
 
 
 @pytest.fixture
