@@ -262,12 +262,18 @@ class Controller:
                 return
             if isinstance(action, WriteStatus):
                 self._count(view, action)
-        for event in view.decision.events:
-            self._events.record(item, view.metadata, event)
+            if action is view.decision.told_by:
+                self._record(item, view)
+        if view.decision.told_by is None:
+            self._record(item, view)
         self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
         self._agenda.set(item, view.decision.wake_at)
+
+    def _record(self, item: Item, view: _View) -> None:
+        for event in view.decision.events:
+            self._events.record(item, view.metadata, event)
 
     def _age_s(self, resource: Resource, key: Key) -> float:
         """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""

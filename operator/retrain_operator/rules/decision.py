@@ -103,7 +103,7 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Actions in the order in which they must be done: one that fails stops those behind it, and the events too."""
+    """Actions in the order in which they must be done: one that fails stops those behind it."""
 
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
@@ -112,6 +112,11 @@ class Decision:
     deliveries: tuple[Delivery, ...] = ()  # that go on record just now
     all_told: bool = False  # every notification of the object is on record
     fates: tuple[TickDecision, ...] = ()  # of the ticks that were decided on just now
+
+    @property
+    def told_by(self) -> Action | None:
+        """The last action that makes the events true: they are recorded then, because the next look finds nothing new to tell."""
+        return next((each for each in reversed(self.actions) if isinstance(each, WriteStatus | CreateJob)), None)
 
     @property
     def starts(self) -> bool:
