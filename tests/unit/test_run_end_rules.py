@@ -43,16 +43,18 @@ def stopping(**fields: Any) -> RetrainJobStatus:
     return going("Stopping", message=REPLACED.message, stopping=REPLACED, job_name=NAME, start_time=at("12:00:05"), **fields)
 
 
+STOPS = "Normal Stopping: RetrainJob new replaces it"
+QUEUED = "Normal Queued: its Job is suspended and waits for admission by a queue"
 STOPPED = "Warning RunFailed: Replaced: RetrainJob new replaces it"
 STOPPING = [
     pytest.param(
         seen(run(job=job_state(ready=1), status=going()), replaced_by="new"),
-        ["write Running Stopping stopping Replaced", f"delete Job {NAME} job-uid"],
+        ["write Running Stopping stopping Replaced", f"delete Job {NAME} job-uid", STOPS],
         id="replaced while it runs: told, then its Job is deleted",
     ),
     pytest.param(
         seen(run(job=job_state(suspended=True, start_time=None)), replaced_by="new"),
-        ["write Pending Stopping stopping Replaced", f"delete Job {NAME} job-uid"],
+        ["write Pending Stopping stopping Replaced", f"delete Job {NAME} job-uid", STOPS],
         id="replaced while it is queued: the same",
     ),
     pytest.param(
@@ -88,12 +90,12 @@ STOPPING = [
     ),
     pytest.param(
         seen(replaced_by="new"),
-        ["write Pending Stopping stopping Replaced", "look at 12:05:05"],
+        ["write Pending Stopping stopping Replaced", STOPS, "look at 12:05:05"],
         id="replaced before it had a Job: told first, because another operator may be making one",
     ),
     pytest.param(
         seen(run(suspend=True), replaced_by="new"),
-        ["write Pending Stopping stopping Replaced", "look at 12:05:05"],
+        ["write Pending Stopping stopping Replaced", STOPS, "look at 12:05:05"],
         id="replaced while it is held",
     ),
     pytest.param(
@@ -136,7 +138,11 @@ PENDING = [
     pytest.param(
         seen(run(job=job_state(), **WAITS), stuck=STUCK),
         "12:01:05",
-        ["write Pending Stopping stopping PendingDeadlineExceeded", f"delete Job {NAME} job-uid"],
+        [
+            "write Pending Stopping stopping PendingDeadlineExceeded",
+            f"delete Job {NAME} job-uid",
+            f"Normal Stopping: its pod did not run within its deadline: {STUCK}",
+        ],
         id="at its deadline: ended",
     ),
     pytest.param(
@@ -146,7 +152,10 @@ PENDING = [
         run(job=job_state(ready=0), status=going(), **WAITS), "12:01:05", [], id="its pod was replaced later: no deadline any more"
     ),
     pytest.param(
-        run(job=job_state(suspended=True, start_time=None), **WAITS), "12:05", ["write Pending Queued"], id="queued: that does not count"
+        run(job=job_state(suspended=True, start_time=None), **WAITS),
+        "12:05",
+        ["write Pending Queued", QUEUED],
+        id="queued: that does not count",
     ),
 ]
 

@@ -81,25 +81,30 @@ def ends(observed: RunObserved, reason: str, *, started: bool = True, completed:
     )
 
 
+ACCEPTED = f"Normal RunAccepted: made the Job of RetrainJob {NAME}"
 STARTING = [
-    pytest.param(Case(run(), ("guard", f"job {NAME}")), id="new: its Job, and no write that tells nothing"),
+    pytest.param(Case(run(), ("guard", f"job {NAME}"), event=ACCEPTED), id="new: its Job, and no write that tells nothing"),
     pytest.param(
         Case(
             run(suspend=True),
             ("status",),
             {"phase": "Pending", "observedGeneration": 1, "jobName": None},
             ("Ready False Suspended",),
+            "Normal Suspended: spec.suspend holds the run",
         ),
         id="suspended before it started: held",
     ),
     pytest.param(Case(run(suspend=True, status=going("Suspended"))), id="still held: nothing"),
-    pytest.param(Case(run(status=going("Suspended"), meta={"generation": 2}), ("guard", f"job {NAME}")), id="released: its Job"),
+    pytest.param(
+        Case(run(status=going("Suspended"), meta={"generation": 2}), ("guard", f"job {NAME}"), event=ACCEPTED), id="released: its Job"
+    ),
     pytest.param(
         Case(
             run(status=going("Suspended"), meta={"generation": 2}, job=job_state()),
             ("status",),
             {"phase": "Pending", "observedGeneration": 2, "jobName": NAME},
             ("Ready False Pending",),
+            "Normal Pending: ",
         ),
         id="released and its Job made: no longer called suspended",
     ),
@@ -111,6 +116,7 @@ STARTING = [
             ("status",),
             {"phase": "Pending", "jobName": NAME, "startTime": None},
             ("Ready False Queued",),
+            "Normal Queued: ",
         ),
         id="a queue holds its Job: Queued",
     ),
@@ -123,6 +129,7 @@ STARTING = [
             ("status",),
             {"phase": "Pending", "startTime": z("12:00:05")},
             ("Ready False Pending",),
+            "Normal Pending: ",
         ),
         id="admitted, its pod does not run yet: no longer called queued",
     ),
@@ -162,6 +169,7 @@ STARTING = [
             ("status",),
             {"phase": "Pending", "startTime": z("12:00:05")},
             ("Ready False Queued",),
+            "Normal Queued: ",
         ),
         id="preempted by its queue: Queued again, with the time of its first start",
     ),
@@ -191,7 +199,10 @@ REFUSED = [
     ),
     pytest.param(Case(run(job=job_state(**LEFTOVER))), id="the Job of a deleted run of the same name is still there: wait for its end"),
     pytest.param(Case(run(job=job_ended(**LEFTOVER), pod=pod_end()), ()), id="it has ended: its result is not this run's"),
-    pytest.param(Case(run(job=job_state(**LEFTOVER, deleted=True)), ("guard", f"job {NAME}")), id="it is gone: the run gets its own Job"),
+    pytest.param(
+        Case(run(job=job_state(**LEFTOVER, deleted=True)), ("guard", f"job {NAME}"), event=ACCEPTED),
+        id="it is gone: the run gets its own Job",
+    ),
 ]
 
 ENDING = [

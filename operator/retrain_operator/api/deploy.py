@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import ApiModel, Rule, SpecModel, Time
+from retrain_operator.api.notify import Delivery
 
 GATES_MAX = 16
 TARGETS_MAX = 4
@@ -187,3 +188,9 @@ class LastRollback(ApiModel):
     time: Time = Field(description="When the slot's record was changed, or the request was refused.")
     run: str | None = Field(None, description="RetrainJob whose model is current again.")
     sha256: str | None = Field(None, description="sha256 of that model.")
+    requested_by: str | None = Field(
+        None, description="Field manager that wrote the annotation, as it calls itself: no authenticated identity."
+    )
+    completion_time: Time | None = Field(None, description="When it was over. Absent while the targets are being rolled out.")
+    notified: bool | None = Field(None, description="Whether all who are to be told have been; absent when there is nobody to tell.")
+    notifications: list[Delivery] = Field(default_factory=list, description="Who was told.")

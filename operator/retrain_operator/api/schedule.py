@@ -14,6 +14,7 @@ from retrain_operator.api.deploy import LastRollback
 from retrain_operator.api.job import RunTemplateSpec, Window
 from retrain_operator.api.policy import DriftRun, Policy, Recommendation, SignalState
 
+UNTOLD_ROLLBACKS_MAX = 10  # within a day; after that they are no news
 RECENT_DECISIONS_MAX = 20  # enough to tell last night's story; an event is kept for an hour only
 
 TimeZone = Annotated[
@@ -201,6 +202,9 @@ class RetrainScheduleStatus(ApiModel):
     last_handled_rollback_requested_at: str | None = Field(None, description="Token of the last rollback that was acted on.")
     last_handled_release_requested_at: str | None = Field(None, description="Token of the last release that was acted on.")
     last_rollback: LastRollback | None = Field(None, description="What became of the last rollback that was asked for.")
+    untold_rollbacks: list[LastRollback] = Field(
+        default_factory=list, description="Rollbacks before the last one of which somebody is still to be told, newest first; at most 10."
+    )
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 
 

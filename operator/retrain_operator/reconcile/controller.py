@@ -235,9 +235,8 @@ class Controller:
         if item in self._failures or entry is None or entry.raw is None:
             return  # told once
         metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
-        resource = SCHEDULES if item.kind is Kind.SCHEDULE else RUNS
         note = f"{error.message}: grant the right or raise the quota; it is tried again"
-        self._events.record(resource.kind, metadata, Event("Warning", reasons.CREATE_FAILED, note))
+        self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, note))
 
     async def _reconcile(self, item: Item) -> None:
         view = await self._decide(item)
@@ -247,7 +246,7 @@ class Controller:
             view = await self._decide(item)
         if view is None:
             self._agenda.set(item, None)
-            self._notifier.forget(item.key)
+            self._notifier.forget(item)
             return
         for action in view.decision.actions:
             try:
@@ -263,16 +262,18 @@ class Controller:
                 return
             if isinstance(action, WriteStatus):
                 self._count(view, action)
-        for event in view.decision.events:
-            log.info("%s: %s: %s", item, event.reason, event.note)
-            self._events.record(view.resource.kind, view.metadata, event)
-        self._tell(item, view.decision)
+            if action is view.decision.told_by:
+                self._record(item, view)
+        if view.decision.told_by is None:
+            self._record(item, view)
+        self._notifier.send(item, view.decision.notifications)
+        if view.decision.all_told:
+            self._notifier.forget(item)
         self._agenda.set(item, view.decision.wake_at)
 
-    def _tell(self, item: Item, decision: Decision) -> None:
-        self._notifier.send(item, decision.notifications)
-        if any(isinstance(action, WriteStatus) and action.status.get("notified") for action in decision.actions):
-            self._notifier.forget(item.key)
+    def _record(self, item: Item, view: _View) -> None:
+        for event in view.decision.events:
+            self._events.record(item, view.metadata, event)
 
     def _age_s(self, resource: Resource, key: Key) -> float:
         """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""
@@ -300,6 +301,8 @@ class Controller:
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
             error = write.status.get("error") or {}
             self.metrics.runs.labels(phase, bounded_reason(error.get("reason") or phase, error.get("exitCode"))).inc()
+        for delivery in view.decision.deliveries:
+            self.metrics.notifications.labels(delivery.state.value).inc()
         self._count_deploy(view.status, write.status)
 
     def _count_deploy(self, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -308,7 +311,9 @@ class Controller:
         if deployment and state != (before.get("deployment") or {}).get("state") and DeploymentState(state).is_decided:
             reason = next((each["reason"] for each in after["conditions"] if each["type"] == DEPLOYED), "")
             self.metrics.deploys.labels(state, reason).inc()
-        if rollback and rollback != before.get("lastRollback") and rollback["state"] != RollbackState.ROLLING_OUT:
+        told = before.get("lastRollback") or {}
+        is_news = rollback and any(rollback[name] != told.get(name) for name in ("requestedAt", "state"))
+        if is_news and rollback["state"] != RollbackState.ROLLING_OUT:
             self.metrics.rollbacks.labels(rollback["state"]).inc()
 
     def _now(self) -> datetime:

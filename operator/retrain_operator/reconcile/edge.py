@@ -12,7 +12,16 @@ from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
 from retrain_operator.api.contract import Outcome
 from retrain_operator.api.deploy import DeploymentState
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
-from retrain_operator.api.names import API_VERSION, GROUP, LABEL_GUARD, TRAINER_CONTAINER, Key
+from retrain_operator.api.names import (
+    ANNOTATION_RELEASE_AT,
+    ANNOTATION_REQUESTED_AT,
+    ANNOTATION_ROLLBACK_AT,
+    API_VERSION,
+    GROUP,
+    LABEL_GUARD,
+    TRAINER_CONTAINER,
+    Key,
+)
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import belongs_to_schedule
@@ -35,6 +44,7 @@ _META_FIELDS = (
     "labels",
     "ownerReferences",
 )
+_REQUESTS = (ANNOTATION_REQUESTED_AT, ANNOTATION_ROLLBACK_AT, ANNOTATION_RELEASE_AT)
 _EDITS = {"editedAt": ("f:schedule", "f:timeZone"), "suspendEditedAt": ("f:suspend",)}
 
 
@@ -48,6 +58,7 @@ def schedule(raw: bytes, runs: tuple[ChildRun, ...]) -> ScheduleObserved:
         runs=runs,
         edited_at=_time(body.get("editedAt")),
         suspend_edited_at=_time(body.get("suspendEditedAt")),
+        asked_by=body.get("askedBy") or {},
     )
 
 
@@ -59,6 +70,7 @@ def run(raw: bytes, job: JobState | None) -> RunObserved:
         spec=_spec(RetrainJobSpec, body["spec"]),
         status=RetrainJobStatus.model_validate(body["status"]),
         job=job,
+        created_by=body.get("createdBy"),
     )
 
 
@@ -70,11 +82,17 @@ def slim(body: Body) -> bytes:
         "spec": body.get("spec") or {},
         "status": body.get("status") or {},
     }
-    if own := {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}:
+    own = {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
+    if own:
         kept["metadata"]["annotations"] = own
+    managed = metadata.get("managedFields") or ()
     for name, fields in _EDITS.items():
-        if edited := _edited_at(metadata.get("managedFields") or (), fields):
+        if edited := _edited_at(managed, fields):
             kept[name] = edited
+    if asked := {name: by for name in _REQUESTS if name in own and (by := _asked_by(managed, name))}:
+        kept["askedBy"] = asked
+    if creator := _created_by(managed):
+        kept["createdBy"] = creator
     return json.dumps(kept, separators=(",", ":")).encode()
 
 
@@ -232,6 +250,22 @@ def _edited_at(managed_fields: Iterable[Body], fields: tuple[str, ...]) -> str |
         if "time" in entry and any(field in (entry.get("fieldsV1") or {}).get("f:spec", {}) for field in fields)
     ]
     return max(times, default=None)
+
+
+def _asked_by(managed_fields: Iterable[Body], annotation: str) -> str | None:
+    """The field manager that wrote the annotation last. A name that it gave itself, and no identity."""
+    entries = [
+        entry
+        for entry in managed_fields
+        if f"f:{annotation}" in ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations", {})
+    ]
+    return max(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
+
+
+def _created_by(managed_fields: Iterable[Body]) -> str | None:
+    """The field manager that wrote the spec of a RetrainJob first: all but `suspend` of it is never written again."""
+    entries = [entry for entry in managed_fields if "f:trainer" in (entry.get("fieldsV1") or {}).get("f:spec", {})]
+    return min(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
 
 
 def _time(value: str | None) -> datetime | None:

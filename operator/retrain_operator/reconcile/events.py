@@ -1,4 +1,7 @@
-"""Kubernetes Events, written behind the actions that they tell of and never in their way."""
+"""The audit trail: each event once as a line of the log, and once as a Kubernetes Event.
+
+Events are written behind the actions that they tell of and never in their way.
+"""
 
 import asyncio
 import logging
@@ -8,12 +11,14 @@ from dataclasses import dataclass
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.clock import Clock
-from retrain_operator.cluster.protocol import EVENTS, Cluster, ClusterError
+from retrain_operator.cluster.protocol import EVENTS, RUNS, SCHEDULES, Cluster, ClusterError
+from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.decision import Event
 
 QUEUE_MAX = 10_000  # a burst larger than this loses events, never runs
 NOTE_MAX = 1024  # the API server refuses a longer note
 REPORTER = "retrain.dev/retrain-operator"
+_KINDS = {Kind.SCHEDULE: SCHEDULES.kind, Kind.RUN: RUNS.kind}
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,12 @@ class _Told:
     time: str
 
 
+def fields_of(kind: str, metadata: ObjectMeta, event: Event) -> dict[str, object]:
+    """The fields of an event's log line, beside those of every line. Their names are kept from release to release."""
+    subject = {"kind": kind, "namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid}
+    return subject | {"type": event.type, "reason": event.reason, "note": event.note} | dict(event.details)
+
+
 class EventRecorder:
     """Writes events one after another."""
 
@@ -35,8 +46,10 @@ class EventRecorder:
         self._instance = instance
         self._queue: asyncio.Queue[_Told] = asyncio.Queue(QUEUE_MAX)
 
-    def record(self, kind: str, metadata: ObjectMeta, event: Event) -> None:
-        """Tell of `event` on the object, soon."""
+    def record(self, item: Item, metadata: ObjectMeta, event: Event) -> None:
+        """Log `event` of the object now, and tell of it on the object soon."""
+        kind = _KINDS[item.kind]
+        log.info("%s: %s: %s", item, event.reason, event.note, extra={"fields": fields_of(kind, metadata, event)})
         told = _Told(kind, metadata, event, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
         try:
             self._queue.put_nowait(told)

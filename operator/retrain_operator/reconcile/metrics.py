@@ -41,6 +41,9 @@ class Metrics:
             "retrain_deploys", "Trained models by what became of their deployment.", ("result", "reason"), registry=self.registry
         )
         self.rollbacks = Counter("retrain_rollbacks", "Rollbacks by annotation, by how they went.", ("result",), registry=self.registry)
+        self.notifications = Counter(
+            "retrain_notifications", "Notifications that went on record, by how they ended.", ("state",), registry=self.registry
+        )
         self.tick_to_job = Histogram(
             "retrain_tick_to_job_seconds", "From a tick to its Job's creation.", buckets=_TICK_BUCKETS_S, registry=self.registry
         )

@@ -50,7 +50,7 @@ class Notifier:
         self._clock = clock
         self._notice = notice
         self._pending: dict[str, _Pending] = {}
-        self._sent: dict[Key, dict[str, Sent]] = {}
+        self._sent: dict[Item, dict[str, Sent]] = {}
         self._busy: Counter[str] = Counter()  # senders by host
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._agenda: Agenda[str] = Agenda(clock, self._due.put_nowait)
@@ -58,17 +58,17 @@ class Notifier:
     def send(self, item: Item, notifications: Iterable[Notification]) -> None:
         """Send these, those that are under way already excepted."""
         for each in notifications:
-            if each.id not in self._pending and each.id not in self.sent(item.key) and len(self._pending) < PENDING_MAX:
+            if each.id not in self._pending and each.id not in self.sent(item) and len(self._pending) < PENDING_MAX:
                 self._pending[each.id] = _Pending(item, each)
                 self._due.put_nowait(each.id)
 
-    def sent(self, key: Key) -> Mapping[str, Sent]:
+    def sent(self, item: Item) -> Mapping[str, Sent]:
         """How the notifications of an object ended, by id."""
-        return self._sent.get(key, {})
+        return self._sent.get(item, {})
 
-    def forget(self, key: Key) -> None:
+    def forget(self, item: Item) -> None:
         """All that ended is on record, or the object is gone."""
-        self._sent.pop(key, None)
+        self._sent.pop(item, None)
 
     async def run(self) -> None:
         """Send until cancelled. As many tasks as ever are there from the start: kopf, when it restarts, cancels younger ones."""
@@ -105,7 +105,7 @@ class Notifier:
     def _ended(self, pending: _Pending, failure: str | None) -> None:
         item, notification = pending.item, pending.notification
         del self._pending[notification.id]
-        self._sent.setdefault(item.key, {})[notification.id] = Sent(self._clock.now().replace(microsecond=0), failure)
+        self._sent.setdefault(item, {})[notification.id] = Sent(self._clock.now().replace(microsecond=0), failure)
         told = f"was told of {notification.occasion}" if failure is None else f"given up: {failure}"
         log.log(logging.INFO if failure is None else logging.WARNING, "%s: webhook %s %s", item, notification.webhook.name, told)
         self._notice([item])

@@ -18,7 +18,7 @@ from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
-from retrain_operator.reconcile.workqueue import Item
+from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.notify import follows_failure
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
 from retrain_operator.rules.stopping import is_overdue
@@ -68,7 +68,12 @@ class Observer:
             for run in stale:
                 await self._refresh(RUNS, run)
             observed = replace(observed, runs=self._cache.runs_of(key))
-        observed = replace(observed, refused=self._refusal(observed.metadata), readings=self._signals.readings(observed))
+        observed = replace(
+            observed,
+            refused=self._refusal(observed.metadata),
+            readings=self._signals.readings(observed),
+            sent=self._notifier.sent(Item(Kind.SCHEDULE, key)),
+        )
         return await self._deploy.of_schedule(observed, now)
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
@@ -93,7 +98,9 @@ class Observer:
         )
         if entry.child.phase.is_finished:
             if entry.child.telling:
-                observed = replace(observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(key))
+                observed = replace(
+                    observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(Item(Kind.RUN, key))
+                )
             return await self._deploy.of_finished_run(replace(observed, job=await self._late_job(key)), now)
         job = await self._job_of(key, observed)
         if job is not None:

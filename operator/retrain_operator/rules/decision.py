@@ -1,12 +1,13 @@
 """What a rule decides: ordered actions, events that tell of them, and when to look again."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from retrain_operator.api.deploy import TargetKind
 from retrain_operator.api.names import Key
-from retrain_operator.api.notify import Occasion, Webhook
+from retrain_operator.api.notify import Delivery, Occasion, Webhook
 from retrain_operator.api.schedule import TickDecision
 
 Body = dict[str, Any]
@@ -84,6 +85,7 @@ class Event:
     type: Literal["Normal", "Warning"]
     reason: str
     note: str
+    details: Mapping[str, object] = field(default_factory=dict)  # what the note says, by name, for the log line; nothing is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +103,20 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Actions in the order in which they must be done: one that fails stops those behind it, and the events too."""
+    """Actions in the order in which they must be done: one that fails stops those behind it."""
 
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     wake_at: datetime | None = None
     notifications: tuple[Notification, ...] = ()  # that are to be sent; how it ended is observed later
+    deliveries: tuple[Delivery, ...] = ()  # that go on record just now
+    all_told: bool = False  # every notification of the object is on record
     fates: tuple[TickDecision, ...] = ()  # of the ticks that were decided on just now
+
+    @property
+    def told_by(self) -> Action | None:
+        """The last action that makes the events true: they are recorded then, because the next look finds nothing new to tell."""
+        return next((each for each in reversed(self.actions) if isinstance(each, WriteStatus | CreateJob)), None)
 
     @property
     def starts(self) -> bool:

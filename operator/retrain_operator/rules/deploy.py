@@ -223,4 +223,18 @@ def _told(
     gates = "; ".join(each.message for each in deployment.gates if each.message not in message)
     note = f"{message}. Gates: {gates}" if gates else message
     warns = (deployed is False and state is not DeploymentState.SUPERSEDED) or state is DeploymentState.ROLLING_BACK
-    return write(observed, status, Event("Warning" if warns else "Normal", reason, note) if changed else None)
+    details = _details(old, deployment)
+    return write(observed, status, Event("Warning" if warns else "Normal", reason, note, details) if changed else None)
+
+
+def _details(old: RetrainJobStatus, deployment: DeploymentStatus) -> dict[str, object]:
+    artifact = old.result.artifact if old.result else None
+    known = {
+        "slot": deployment.slot,
+        "configMap": deployment.config_map,
+        "deploymentBefore": old.deployment.state if old.deployment else None,
+        "deployment": deployment.state,
+        "sha256": artifact.sha256 if artifact else None,
+        "previousSha256": deployment.previous_sha256,  # also what an automatic rollback goes back to
+    }
+    return {name: value for name, value in known.items() if value is not None}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 from retrain_operator.api.base import Condition, ObjectMeta, format_time
+from retrain_operator.api.job import Trigger
 from retrain_operator.api.policy import DriftRun, Policy, PolicyMode, Recommendation, RecommendedAction
 from retrain_operator.api.schedule import Action, LastTrained, RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.manifests.runs import Snapshot, drift_run_name
@@ -203,5 +204,6 @@ def _events(status: RetrainScheduleStatus, policy: Policy, judged: Judged, told:
         events.append(Event("Normal", reasons.NO_DRIFT, told.message))
     if verdict.action is RecommendedAction.QUEUED_RETRAIN:
         why = "; ".join(judged.reasons) or "the signals have changed since"
-        events.append(Event("Normal", reasons.RUN_CREATED, f"drift made RetrainJob {verdict.job}: {why}"))
+        details = {"job": verdict.job, "trigger": Trigger.DRIFT, "driftReasons": list(judged.reasons)}
+        events.append(Event("Normal", reasons.RUN_CREATED, f"drift made RetrainJob {verdict.job}: {why}", details))
     return tuple(events)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from retrain_operator.api.job import NextAttempt, RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.job import NextAttempt, RetrainJobSpec, RetrainJobStatus, Trigger
 from retrain_operator.api.names import Key
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import belongs_to_schedule
@@ -43,7 +43,9 @@ def _try_again(
     observed: RunObserved, spec: RetrainJobSpec, acknowledged: RetrainJobStatus, following: NextAttempt, now: datetime
 ) -> Decision:
     made = acknowledged.model_copy(update={"next_attempt": following.model_copy(update={"made": True})})
-    event = Event("Normal", reasons.RETRY_CREATED, f"made RetrainJob {following.job}, attempt {spec.attempt + 1}")
+    attempt = spec.attempt + 1
+    details = {"job": following.job, "trigger": Trigger.RETRY, "attempt": attempt}
+    event = Event("Normal", reasons.RETRY_CREATED, f"made RetrainJob {following.job}, attempt {attempt}", details)
     if observed.next_made:
         return write(observed, made, event)
     if obstacle := _obstacle(observed, following):

@@ -1,4 +1,4 @@
-"""Notifications: what is told to whom about a finished run, until it is on record that it was told.
+"""Notifications: what is told to whom, until it is on record that it was told. Here of finished runs; of rollbacks in notify_rollback.
 
 What happened is recomputed from status, so that a crash before the record repeats a notification and never loses one. Its id is made of
 what it tells of: a receiver that keeps ids drops the repeat.
@@ -25,7 +25,7 @@ from retrain_operator.rules.run_status import write
 GIVE_UP_AFTER = timedelta(days=1)  # what is older than a day is no news, and a receiver that comes back is not flooded
 METRICS_SHOWN = 4
 _TEXT = "$occasion: $run of $namespace$of_schedule: $message$with_metrics"
-_EVENT_TYPE = "dev.retrain.run."
+_EVENT_TYPE = "dev.retrain."
 _OF_DEPLOYMENT = {
     DeploymentState.DEPLOYED: Occasion.DEPLOYED,
     DeploymentState.BLOCKED: Occasion.BLOCKED,
@@ -45,20 +45,40 @@ class Happening:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object that it happened to, as receivers are told of it."""
+
+    metadata: ObjectMeta
+    kind: str  # in the event's type: run, schedule
+    plural: str
+    data: Mapping[str, Any]
+    words: Mapping[str, str]  # for the template; `metrics` among them
+    identity: str  # of all that is told of it; with occasion and receiver it is the notification's
+
+
 def tell(observed: RunObserved, decision: Decision, now: datetime) -> Decision:
     """`decision` about a finished run, with what is to be told, and on record what was. Nothing where nobody is to be told."""
     status, spec = observed.status, observed.spec
     if status.notified is not False or isinstance(spec, InvalidSpec):
         return decision
-    wanted = _pending(observed.metadata, spec, status, happenings(status, after_failure=observed.after_failure))
-    deliveries, events, left = _record(wanted, observed.sent, now)
+    told = happenings(status, after_failure=observed.after_failure)
+    wanted = pending(_subject(observed.metadata, spec, status), spec.notify or (), status.notifications, told)
+    deliveries, events, left = record(wanted, observed.sent, now)
     if decision.actions:
         return replace(decision, notifications=left)  # first things first: it is looked at again when those are done
     following, deployment = status.next_attempt, status.deployment
     is_over = (following is None or following.made) and (deployment is None or deployment.state.is_decided)
     changes = {"notifications": [*status.notifications, *deliveries], "notified": is_over and not left}
     recorded = write(observed, status.model_copy(update=changes))
-    return replace(recorded, events=(*decision.events, *events), wake_at=decision.wake_at, notifications=left)
+    return replace(
+        recorded,
+        events=(*decision.events, *events),
+        wake_at=decision.wake_at,
+        notifications=left,
+        deliveries=tuple(deliveries),
+        all_told=is_over and not left,
+    )
 
 
 def follows_failure(run: ChildRun, runs: Iterable[ChildRun]) -> bool:
@@ -92,18 +112,20 @@ def happenings(status: RetrainJobStatus, *, after_failure: bool) -> Iterator[Hap
         yield Happening(occasion, deployment.state.value, deployment.message, deployment.time)
 
 
-def _pending(metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatus, told: Iterable[Happening]) -> tuple[Notification, ...]:
+def pending(
+    subject: Subject, webhooks: Iterable[Webhook], on_record: Iterable[Delivery], told: Iterable[Happening]
+) -> tuple[Notification, ...]:
     """What is not on record as told."""
-    done = {(each.webhook, each.occasion) for each in status.notifications}
+    done, hooks = {(each.webhook, each.occasion) for each in on_record}, tuple(webhooks)
     return tuple(
-        _notification(metadata, spec, status, webhook, happening)
+        _notification(subject, webhook, happening)
         for happening in told
-        for webhook in spec.notify or ()
+        for webhook in hooks
         if happening.occasion in webhook.occasions and (webhook.name, happening.occasion) not in done
     )
 
 
-def _record(
+def record(
     wanted: Sequence[Notification], sent: Mapping[str, Sent], now: datetime
 ) -> tuple[list[Delivery], list[Event], tuple[Notification, ...]]:
     """What goes on record now, the events that tell of what was given up, and what is still to be sent."""
@@ -124,60 +146,64 @@ def _record(
     return deliveries, events, tuple(left)
 
 
-def _notification(
-    metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatus, webhook: Webhook, happening: Happening
-) -> Notification:
-    identity = f"{metadata.uid}/{happening.occasion}/{webhook.name}"
-    told = (identity, webhook, happening.occasion, happening.at)
-    text = _text(metadata, spec, status, webhook, happening)
+def _notification(subject: Subject, webhook: Webhook, happening: Happening) -> Notification:
+    identity = f"{subject.identity}/{happening.occasion}/{webhook.name}"
+    metadata, told = subject.metadata, (identity, webhook, happening.occasion, happening.at)
+    text = _text(subject, webhook, happening)
     if webhook.format is NotifyFormat.SLACK:
         return Notification(*told, {"text": text}, "application/json", metadata.namespace)
     body = {
         "specversion": "1.0",
         "id": identity,
-        "source": f"/apis/{API_VERSION}/namespaces/{metadata.namespace}/retrainjobs/{metadata.name}",
-        "type": _EVENT_TYPE + happening.occasion.value.lower(),
+        "source": f"/apis/{API_VERSION}/namespaces/{metadata.namespace}/{subject.plural}/{metadata.name}",
+        "type": f"{_EVENT_TYPE}{subject.kind}.{happening.occasion.value.lower()}",
         "subject": metadata.name,
         "time": format_time(happening.at),
         "datacontenttype": "application/json",
-        "data": _data(metadata, spec, status, happening, text),
+        "data": _data(subject, happening, text),
     }
     return Notification(*told, body, "application/cloudevents+json", metadata.namespace)
 
 
-def _data(metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatus, happening: Happening, text: str) -> dict[str, Any]:
+def _data(subject: Subject, happening: Happening, text: str) -> dict[str, Any]:
     known = {
-        "namespace": metadata.namespace,
+        "namespace": subject.metadata.namespace,
+        **subject.data,
+        "occasion": happening.occasion.value,
+        "reason": happening.reason,
+        "message": happening.message,
+        "text": text,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _text(subject: Subject, webhook: Webhook, happening: Happening) -> str:
+    """The template filled in; a name that it does not know stays as it is."""
+    words = subject.words
+    return Template(webhook.template or _TEXT).safe_substitute(
+        words,
+        occasion=happening.occasion.value,
+        namespace=subject.metadata.namespace,
+        of_schedule=f" (schedule {words['schedule']})" if words["schedule"] else "",
+        reason=happening.reason,
+        message=happening.message,
+        with_metrics=f" [{words['metrics']}]" if words["metrics"] else "",
+    )
+
+
+def _subject(metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatus) -> Subject:
+    values = {name: value for name, value in (status.result.metrics if status.result else {}).items() if value is not None}
+    metrics = ", ".join(f"{name}={value:.4g}" for name, value in list(values.items())[:METRICS_SHOWN])
+    data = {
         "run": metadata.name,
         "schedule": spec.schedule,
         "window": spec.window,
         "trigger": spec.trigger.value,
         "attempt": spec.attempt,
-        "occasion": happening.occasion.value,
-        "reason": happening.reason,
-        "message": happening.message,
-        "text": text,
         "metrics": dict(status.result.metrics) if status.result else None,
         "artifact": status.result.artifact.to_json() if status.result and status.result.artifact else None,
         "error": status.error.to_json() if status.error else None,
         "deployment": status.deployment.to_json() if status.deployment else None,
     }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-def _text(metadata: ObjectMeta, spec: RetrainJobSpec, status: RetrainJobStatus, webhook: Webhook, happening: Happening) -> str:
-    """The template filled in; a name that it does not know stays as it is."""
-    values = {name: value for name, value in (status.result.metrics if status.result else {}).items() if value is not None}
-    metrics = ", ".join(f"{name}={value:.4g}" for name, value in list(values.items())[:METRICS_SHOWN])
-    return Template(webhook.template or _TEXT).safe_substitute(
-        occasion=happening.occasion.value,
-        run=metadata.name,
-        namespace=metadata.namespace,
-        schedule=spec.schedule or "",
-        of_schedule=f" (schedule {spec.schedule})" if spec.schedule else "",
-        window=spec.window or "",
-        reason=happening.reason,
-        message=happening.message,
-        metrics=metrics,
-        with_metrics=f" [{metrics}]" if metrics else "",
-    )
+    words = {"run": metadata.name, "schedule": spec.schedule or "", "window": spec.window or "", "metrics": metrics}
+    return Subject(metadata, "run", "retrainjobs", data, words, metadata.uid)

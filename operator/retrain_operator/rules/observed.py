@@ -69,6 +69,14 @@ class Readings:
 
 
 @dataclass(frozen=True, slots=True)
+class Sent:
+    """How a notification ended."""
+
+    at: datetime
+    failure: str | None = None  # why it was given up
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleObserved:
     """A RetrainSchedule and its runs."""
 
@@ -83,6 +91,8 @@ class ScheduleObserved:
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
     in_slots: frozenset[str] = frozenset()  # UIDs of runs that slots need; read only before such a run is pruned
+    asked_by: Mapping[str, str] = field(default_factory=dict)  # by our annotation: the field manager that wrote it last, as it calls itself
+    sent: Mapping[str, Sent] = field(default_factory=dict)  # notifications of its rollbacks that have ended, by id
     readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
 
 
@@ -120,14 +130,6 @@ class PodEnd:
     exit_code: int
     reason: str  # the runtime's: Completed, Error, OOMKilled
     message: str  # the termination message
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """How a notification ended."""
-
-    at: datetime
-    failure: str | None = None  # why it was given up
 
 
 class GuardState(StrEnum):
@@ -178,5 +180,6 @@ class RunObserved:
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
     targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
+    created_by: str | None = None  # field manager that wrote its spec, as it calls itself
     after_failure: bool = False  # the schedule's run before it failed
     sent: Mapping[str, Sent] = field(default_factory=dict)  # notifications of it that have ended, by id

@@ -84,6 +84,7 @@ RELEASED = "Released"  # a rollback holds no deploys any more
 
 # Events
 RUN_CREATED = "RunCreated"  # on the schedule: a tick, a request or drift made a RetrainJob
+RUN_ACCEPTED = "RunAccepted"  # on a run that a person or Git made: its Job was made
 RUN_STARTED = "RunStarted"  # on the run: its pod runs
 RETRY_CREATED = "RetryCreated"  # on a failed attempt: the next one was made
 RETRY_GIVEN_UP = "RetryGivenUp"  # on a failed attempt: the next one cannot be made, and why

@@ -5,6 +5,7 @@ A request acts on the slot's record first, which keeps its token; the schedule's
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.deploy import Deploy, LastRollback, RollbackState
@@ -13,9 +14,11 @@ from retrain_operator.api.schedule import RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
 from retrain_operator.rules.decision import Action, Event, SwapSlot
+from retrain_operator.rules.notify_rollback import concerns, left_behind
 from retrain_operator.rules.observed import ScheduleObserved
 from retrain_operator.rules.rollout import POLL, Live, all_ready, patches, what_is_missing
 from retrain_operator.rules.slot import released, request_id, rolled_back
+from retrain_operator.rules.telling import requested
 
 ROLLOUT_TIMEOUT = timedelta(seconds=600)  # when jobTemplate.spec.deploy is gone by now
 
@@ -58,21 +61,28 @@ def plan_rollback(observed: ScheduleObserved, now: datetime) -> RollbackPlan:
 def _roll_back(observed: ScheduleObserved, asked: Deploy | None, token: str, now: datetime) -> RollbackPlan:
     seen, by = observed.slot, request_id("rollback", token)
     if asked is None or seen is None:
-        return _impossible(token, "jobTemplate.spec.deploy names no slot", now)
+        return _impossible(observed, token, "jobTemplate.spec.deploy names no slot", now)
     if seen.problem is not None or observed.deploy_refused is not None:
-        return _impossible(token, seen.problem or f"the API server refuses it: {observed.deploy_refused}", now)
+        return _impossible(observed, token, seen.problem or f"the API server refuses it: {observed.deploy_refused}", now)
     rollback = seen.slot.rollback
     if by in seen.slot.handled:
         if rollback is None or rollback.by != by:
             return RollbackPlan(changes={"last_handled_rollback_requested_at": token})  # done long ago, and told then
         if rollback.to_sha256 is None:
-            return _impossible(token, f"ConfigMap {seen.key.name} has no previous model", now)
+            return _impossible(observed, token, f"ConfigMap {seen.key.name} has no previous model", now)
         last = LastRollback(
-            requested_at=token, state=RollbackState.ROLLING_OUT, time=rollback.time, run=rollback.to_run, sha256=rollback.to_sha256
+            requested_at=token,
+            requested_by=observed.asked_by.get(ANNOTATION_ROLLBACK_AT),
+            state=RollbackState.ROLLING_OUT,
+            time=rollback.time,
+            run=rollback.to_run,
+            sha256=rollback.to_sha256,
+            # In the same write that tells of it, so that a crash before anybody is told is found by whoever comes next.
+            notified=concerns(observed.spec),
         )
         return _follow(observed, asked, last, now, told=False)
     if seen.slot.current is None:
-        return _impossible(token, f"ConfigMap {seen.key.name} has no model", now)
+        return _impossible(observed, token, f"ConfigMap {seen.key.name} has no model", now)
     changed = rolled_back(seen.slot, by, now)
     assert changed.current is not None
     undo = patches(observed.metadata.namespace, observed.targets, observed.metadata.name, Live.of(seen.key.name, changed))
@@ -87,13 +97,17 @@ def _follow(observed: ScheduleObserved, asked: Deploy | None, last: LastRollback
     current = seen.slot.current if seen is not None and seen.problem is None else None
     back = f"RetrainJob {last.run}, sha256 {last.sha256}"
     held = f"Deploys are held until a run has other data, or: {release_command(owner)}"
-    began = () if told else (Event("Normal", reasons.ROLLED_BACK, f"the slot has the model of {back} again. {held}"),)
+    note = f"the slot has the model of {back} again{requested(last.requested_by)}. {held}"
+    began = () if told else (Event("Normal", reasons.ROLLED_BACK, note, _details(last)),)
 
     def step(state: RollbackState, message: str, *events: Event) -> RollbackPlan:
-        changes = {
+        over = None if state is RollbackState.ROLLING_OUT else now
+        changes: dict[str, object] = {
             "last_handled_rollback_requested_at": last.requested_at,
-            "last_rollback": last.model_copy(update={"state": state, "message": message}),
+            "last_rollback": last.model_copy(update={"state": state, "message": message, "completion_time": over}),
         }
+        if not told:
+            changes["untold_rollbacks"] = left_behind(observed.status, now)
         return RollbackPlan(changes=changes, events=(*began, *events))
 
     if seen is None or current is None or current.sha256 != last.sha256:
@@ -104,7 +118,7 @@ def _follow(observed: ScheduleObserved, asked: Deploy | None, last: LastRollback
     timeout = timedelta(seconds=asked.rollout_timeout_seconds) if asked else ROLLOUT_TIMEOUT
     if now >= last.time + timeout:
         message = f"{back} is in the slot, but {what_is_missing(observed.targets, live, owner)}"
-        return step(RollbackState.TIMED_OUT, message, Event("Warning", reasons.ROLLBACK_TIMEOUT, message))
+        return step(RollbackState.TIMED_OUT, message, Event("Warning", reasons.ROLLBACK_TIMEOUT, message, _details(last)))
     going = step(RollbackState.ROLLING_OUT, f"{back} is in the slot; rolling out {', '.join(map(str, observed.targets))}")
     return replace(going, actions=patches(observed.metadata.namespace, observed.targets, owner, live), wake_at=now + POLL)
 
@@ -112,21 +126,37 @@ def _follow(observed: ScheduleObserved, asked: Deploy | None, last: LastRollback
 def _release(observed: ScheduleObserved, token: str, now: datetime) -> RollbackPlan:
     seen, by = observed.slot, request_id("release", token)
     done: dict[str, object] = {"last_handled_release_requested_at": token}
+    asker = observed.asked_by.get(ANNOTATION_RELEASE_AT)
+    details = {"requestedAt": token, **({"requestedBy": asker} if asker else {})}
+
+    def told(kind: Literal["Normal", "Warning"], reason: str, note: str) -> RollbackPlan:
+        return RollbackPlan(changes=done, events=(Event(kind, reason, note + requested(asker), details),))
+
     problem = seen.problem if seen is not None else "jobTemplate.spec.deploy names no slot"
     problem = problem or observed.deploy_refused
     if seen is None or problem is not None:
-        return RollbackPlan(changes=done, events=(Event("Warning", reasons.ROLLBACK_IMPOSSIBLE, f"nothing was released: {problem}"),))
+        return told("Warning", reasons.ROLLBACK_IMPOSSIBLE, f"nothing was released: {problem}")
     if by in seen.slot.handled:
-        return RollbackPlan(changes=done, events=(Event("Normal", reasons.RELEASED, "models that pass their gates go live again"),))
+        return told("Normal", reasons.RELEASED, "models that pass their gates go live again")
     if seen.slot.hold is None:
-        return RollbackPlan(changes=done, events=(Event("Normal", reasons.RELEASED, "nothing was held"),))
+        return told("Normal", reasons.RELEASED, "nothing was held")
     return RollbackPlan(actions=(SwapSlot(seen.swapped(released(seen.slot, by)), f"released by {by}"),), wake_at=now)
 
 
-def _impossible(token: str, why: str, now: datetime) -> RollbackPlan:
-    last = LastRollback(requested_at=token, state=RollbackState.IMPOSSIBLE, message=f"nothing was rolled back: {why}", time=now)
-    changes: dict[str, object] = {"last_handled_rollback_requested_at": token, "last_rollback": last}
-    return RollbackPlan(changes=changes, events=(Event("Warning", reasons.ROLLBACK_IMPOSSIBLE, last.message),))
+def _impossible(observed: ScheduleObserved, token: str, why: str, now: datetime) -> RollbackPlan:
+    message, by = f"nothing was rolled back: {why}", observed.asked_by.get(ANNOTATION_ROLLBACK_AT)
+    last = LastRollback(requested_at=token, requested_by=by, state=RollbackState.IMPOSSIBLE, message=message, time=now, completion_time=now)
+    changes: dict[str, object] = {
+        "last_handled_rollback_requested_at": token,
+        "last_rollback": last,
+        "untold_rollbacks": left_behind(observed.status, now),
+    }
+    return RollbackPlan(changes=changes, events=(Event("Warning", reasons.ROLLBACK_IMPOSSIBLE, message + requested(by), _details(last)),))
+
+
+def _details(last: LastRollback) -> dict[str, object]:
+    known = {"requestedAt": last.requested_at, "requestedBy": last.requested_by, "job": last.run, "sha256": last.sha256}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _rollback_token(status: RetrainScheduleStatus, metadata: ObjectMeta) -> str | None:

@@ -11,12 +11,12 @@ from retrain_operator.manifests.jobs import job as job_of
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import find
 from retrain_operator.rules.data_age import without_stale_check
-from retrain_operator.rules.decision import CreateJob, Decision, TakeGuard, WriteStatus
+from retrain_operator.rules.decision import CreateJob, Decision, Event, TakeGuard, WriteStatus
 from retrain_operator.rules.finished import after_the_end
 from retrain_operator.rules.observed import GuardState, JobState, RunObserved
 from retrain_operator.rules.outcome import RunEnd, run_end
 from retrain_operator.rules.progress import mirrored
-from retrain_operator.rules.run_status import READY, finish, going, write
+from retrain_operator.rules.run_status import READY, finish, going, origin, write
 from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop, stop_without_job, stopped
 
 WAITS_FOR_POD = "its Job waits for its pod to run"
@@ -118,14 +118,24 @@ def _start(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
         create = CreateJob(job_of(metadata, without_stale_check(spec, now), label, champion))
     except InvalidSpec as problem:
         return finish(observed, _refusal(problem.reason, problem.message), now)
+    accepted = _accepted(observed, spec)
     if key is None:
-        return Decision(actions=(create,))
+        return Decision(actions=(create,), events=accepted)
     take = () if guard.state is GuardState.OWN else (TakeGuard(guard_lease(metadata, spec, key, version=guard.version, uid=guard.uid)),)
     claim: tuple[WriteStatus, ...] = ()
     if guard.contested and observed.status.duplicate_guard is None:
         claimed = going(observed, Phase.PENDING, reasons.PENDING, WAITS_FOR_POD, now)
         claim = (WriteStatus(claimed.model_copy(update={"duplicate_guard": DuplicateGuard(key=key)}).to_json()),)
-    return Decision(actions=(*take, *claim, create))
+    return Decision(actions=(*take, *claim, create), events=accepted)
+
+
+def _accepted(observed: RunObserved, spec: RetrainJobSpec) -> tuple[Event, ...]:
+    """Who made it, if not the operator, which tells on the schedule or on the attempt before."""
+    if observed.metadata.owner_references:
+        return ()
+    by = f", which {observed.created_by} created" if observed.created_by else ""
+    details = {"job": observed.metadata.name, "trigger": spec.trigger, **origin(observed)}
+    return (Event("Normal", reasons.RUN_ACCEPTED, f"made the Job of RetrainJob {observed.metadata.name}{by}", details),)
 
 
 def _job_deleted(name: str) -> RunEnd:

@@ -1,5 +1,6 @@
 """The status that a run is brought to, and the one event that tells of a change."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from retrain_operator.api.contract import Outcome
@@ -7,7 +8,7 @@ from retrain_operator.api.deploy import DeploymentState, DeploymentStatus
 from retrain_operator.api.job import DuplicateGuard, Phase, RetrainJobStatus, RunSummary
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
-from retrain_operator.rules.conditions import condition
+from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import Decision, Event, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.outcome import RunEnd
@@ -89,12 +90,34 @@ def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: Duplicat
 
 
 def write(observed: RunObserved, status: RetrainJobStatus, event: Event | None = None) -> Decision:
-    """Bring the run's status to this; nothing when it is there already."""
+    """Bring the run's status to this; nothing when it is there already. A transition is told once, by `event` or as Ready says it."""
     if status == observed.status:
         return Decision()
-    if event is None and status.phase is not observed.status.phase and status.phase is Phase.RUNNING:
-        event = Event("Normal", reasons.RUN_STARTED, f"Job {status.job_name} runs")
-    return Decision(actions=(WriteStatus(status.to_json()),), events=(event,) if event else ())
+    told = event or _transition(observed.status, status)
+    events = () if told is None else (replace(told, details={**_details(observed, status), **told.details}),)
+    return Decision(actions=(WriteStatus(status.to_json()),), events=events)
+
+
+def _transition(old: RetrainJobStatus, new: RetrainJobStatus) -> Event | None:
+    """Told of a run that goes on, or waits for something else than before."""
+    before, ready = find(old.conditions, READY), find(new.conditions, READY)
+    if ready is None or (old.phase, before.reason if before else None) == (new.phase, ready.reason):
+        return None
+    if new.phase is Phase.RUNNING and old.phase is not Phase.RUNNING:
+        return Event("Normal", reasons.RUN_STARTED, f"Job {new.job_name} runs")
+    return Event("Normal", ready.reason, ready.message)
+
+
+def _details(observed: RunObserved, status: RetrainJobStatus) -> dict[str, object]:
+    """Of every event of a run."""
+    spec, old = observed.spec, observed.status
+    known = origin(observed) if isinstance(spec, InvalidSpec) else {"trigger": spec.trigger, "attempt": spec.attempt, **origin(observed)}
+    return known if status.phase is old.phase else {**known, "phaseBefore": old.phase, "phase": status.phase}
+
+
+def origin(observed: RunObserved) -> dict[str, object]:
+    """Who made the run, where that is known. What the operator made, it tells of on what it was made for."""
+    return {"createdBy": observed.created_by} if observed.created_by else {}
 
 
 def _attempt(observed: RunObserved) -> int:

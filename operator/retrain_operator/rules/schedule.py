@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from retrain_operator.api.job import Phase, Previous
-from retrain_operator.api.names import Key
+from retrain_operator.api.names import ANNOTATION_REQUESTED_AT, Key
 from retrain_operator.api.policy import Recommendation, RecommendedAction
 from retrain_operator.api.schedule import (
     RECENT_DECISIONS_MAX,
@@ -76,7 +76,7 @@ def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object
     return Decision(
         # Status before pruning: a crash between them would count a run never, or make it again.
         actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *_prunes(observed, pruning)),
-        events=_events(observed.status, planned),
+        events=_events(observed, planned),
         wake_at=min((each for each in (planned.ticks.wake_at, planned.drift.wake_at, pruning.wake_at) if each is not None), default=None),
         fates=_fates(observed.status, planned),
     )
@@ -278,14 +278,20 @@ def _fates(old: RetrainScheduleStatus, planned: _Plan) -> tuple[TickDecision, ..
     return (*([ticks.last] if waits and ticks.last else []), *ticks.fates)
 
 
-def _events(old: RetrainScheduleStatus, planned: _Plan) -> tuple[Event, ...]:
-    request = planned.request
+def _events(observed: ScheduleObserved, planned: _Plan) -> tuple[Event, ...]:
+    old, request = observed.status, planned.request
     told = [*reversed(request.fates)]
     if request.last is not None and request.last.action is Action.WAIT and request.last is not old.last_request:
         told.append(request.last)
     return (
         *([planned.pause.event] if planned.pause.event else []),
-        *map(event_of, told),
+        *(event_of(each, _who_asked(observed, each)) for each in told),
         *events_of_ticks(planned.spec, planned.ticks, old.last_decision),
         *planned.drift.events,
     )
+
+
+def _who_asked(observed: ScheduleObserved, request: TickDecision) -> str | None:
+    """Of the token that stands there now; who wrote an earlier one is not known any more."""
+    is_current = request.requested_at == observed.metadata.annotations.get(ANNOTATION_REQUESTED_AT)
+    return observed.asked_by.get(ANNOTATION_REQUESTED_AT) if is_current else None

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from retrain_operator.api.base import format_time
+from retrain_operator.api.job import Trigger
 from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.api.schedule import Action, MissedRunPolicy, RetrainScheduleSpec, TickDecision
 from retrain_operator.rules import reasons
@@ -26,16 +28,37 @@ def events_of_ticks(spec: RetrainScheduleSpec, ticks: TickPlan, before: TickDeci
         yield event_of(ticks.last)
 
 
-def event_of(decision: TickDecision) -> Event:
-    """What became of a tick or of a request."""
+def event_of(decision: TickDecision, by: str | None = None) -> Event:
+    """What became of a tick or of a request. `by`: the field manager that asked."""
     subject, waits = _subject(decision)
+    details = _details(decision, by)
     if decision.action is Action.RUN:
-        return Event("Normal", reasons.RUN_CREATED, f"{subject} made RetrainJob {decision.job}")
+        return Event("Normal", reasons.RUN_CREATED, f"{subject} made RetrainJob {decision.job}{requested(by)}", details)
     if decision.action is Action.WAIT:
-        return Event("Normal", reasons.TICK_WAITS, f"{subject} {waits} for the unfinished RetrainJob {decision.job}")
+        note = f"{subject} {waits} for the unfinished RetrainJob {decision.job}{requested(by)}"
+        return Event("Normal", reasons.TICK_WAITS, note, details)
     job = f" (RetrainJob {decision.job})" if decision.job else ""
-    note = f"{subject} made no run: {decision.reason}{job}"
-    return Event("Normal" if decision.reason in _EXPECTED else "Warning", reasons.TICK_SKIPPED, note)
+    note = f"{subject} made no run: {decision.reason}{job}{requested(by)}"
+    return Event("Normal" if decision.reason in _EXPECTED else "Warning", reasons.TICK_SKIPPED, note, details)
+
+
+def requested(by: str | None) -> str:
+    """The end of a note: who asked, as a field manager calls itself. It is no authenticated identity."""
+    return f" (requested by {by})" if by else ""
+
+
+def _details(decision: TickDecision, by: str | None) -> dict[str, object]:
+    known = {
+        "trigger": Trigger.SCHEDULE if decision.requested_at is None else Trigger.MANUAL,
+        "tick": format_time(decision.scheduled_time) if decision.requested_at is None else None,
+        "ticks": decision.count,
+        "requestedAt": decision.requested_at,
+        "requestedBy": by,
+        "action": decision.action,
+        "why": decision.reason,
+        "job": decision.job,
+    }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _subject(decision: TickDecision) -> tuple[str, str]:

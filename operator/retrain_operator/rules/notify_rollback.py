@@ -1,0 +1,96 @@
+"""Notifications of rollbacks that were asked for by annotation, to the webhooks of the schedule's jobTemplate.
+
+A rollback that another one follows before everybody was told stays in status.untoldRollbacks until they have been.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+
+from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.deploy import LastRollback, RollbackState
+from retrain_operator.api.notify import Occasion
+from retrain_operator.api.schedule import UNTOLD_ROLLBACKS_MAX, RetrainScheduleSpec, RetrainScheduleStatus
+from retrain_operator.errors import InvalidSpec
+from retrain_operator.rules.decision import Decision, WriteStatus
+from retrain_operator.rules.notify import Happening, Subject, pending, record
+from retrain_operator.rules.observed import ScheduleObserved
+
+
+def concerns(spec: RetrainScheduleSpec | InvalidSpec) -> bool | None:
+    """`notified` of a rollback as it begins: None when nobody is to be told."""
+    hooks = () if isinstance(spec, InvalidSpec) else spec.job_template.spec.notify or ()
+    return False if any(Occasion.ROLLED_BACK in hook.occasions for hook in hooks) else None
+
+
+def left_behind(status: RetrainScheduleStatus, now: datetime) -> list[LastRollback]:
+    """status.untoldRollbacks when another rollback takes the place of the last one."""
+    last = status.last_rollback
+    if last is None or last.notified is not False:
+        return status.untold_rollbacks
+    over = last.model_copy(update={"completion_time": last.completion_time or now})
+    return [over, *status.untold_rollbacks][:UNTOLD_ROLLBACKS_MAX]
+
+
+def tell_of_rollbacks(observed: ScheduleObserved, decision: Decision, now: datetime) -> Decision:
+    """`decision` with what is to be told, and on record what was. Nothing where nobody is to be told."""
+    status, spec = observed.status, observed.spec
+    open_ones = [each for each in (status.last_rollback, *status.untold_rollbacks) if each is not None and each.notified is False]
+    if not open_ones or isinstance(spec, InvalidSpec):
+        return decision
+    recorded, changed = decision, {}
+    for each in open_ones:
+        wanted = pending(
+            _subject(observed.metadata, spec, each), spec.job_template.spec.notify or (), each.notifications, _happenings(each)
+        )
+        deliveries, events, left = record(wanted, observed.sent, now)
+        is_told = each.completion_time is not None and not left
+        changed[each.requested_at] = each.model_copy(update={"notifications": [*each.notifications, *deliveries], "notified": is_told})
+        recorded = replace(
+            recorded,
+            events=(*recorded.events, *events),
+            notifications=(*recorded.notifications, *left),
+            deliveries=(*recorded.deliveries, *deliveries),
+        )
+    if decision.actions:
+        return replace(decision, notifications=recorded.notifications)  # first things first: it is looked at again when those are done
+    new = _with(status, changed)
+    if new == status:
+        return recorded
+    untold = [each for each in (new.last_rollback, *new.untold_rollbacks) if each is not None and each.notified is False]
+    return replace(recorded, actions=(WriteStatus(new.to_json()),), all_told=not untold)
+
+
+def _with(status: RetrainScheduleStatus, changed: dict[str, LastRollback]) -> RetrainScheduleStatus:
+    last = status.last_rollback
+    untold = [changed.get(each.requested_at, each) for each in status.untold_rollbacks]
+    return status.model_copy(
+        update={
+            "last_rollback": changed.get(last.requested_at, last) if last is not None else None,
+            "untold_rollbacks": [each for each in untold if each.notified is False],
+        }
+    )
+
+
+def _happenings(last: LastRollback) -> Iterator[Happening]:
+    """One that was impossible has rolled nothing back: who asked is told by an event."""
+    if last.completion_time is not None and last.state is not RollbackState.IMPOSSIBLE:
+        yield Happening(Occasion.ROLLED_BACK, last.state.value, last.message, last.completion_time)
+
+
+def _subject(metadata: ObjectMeta, spec: RetrainScheduleSpec, last: LastRollback) -> Subject:
+    rollback = {
+        "requestedAt": last.requested_at,
+        "requestedBy": last.requested_by,
+        "run": last.run,
+        "sha256": last.sha256,
+    }
+    data = {
+        "schedule": metadata.name,
+        "window": spec.window,
+        "rollback": {name: value for name, value in rollback.items() if value is not None},
+    }
+    words = {"run": last.run or "", "schedule": metadata.name, "window": spec.window or "", "metrics": ""}
+    token = hashlib.sha256(last.requested_at.encode()).hexdigest()[:16]  # itself it may be long, and unfit for a header
+    return Subject(metadata, "schedule", "retrainschedules", data, words, f"{metadata.uid}/{token}")
