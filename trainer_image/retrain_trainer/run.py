@@ -73,7 +73,12 @@ class Run:
         result.config = ConfigSection(digest, config.task, config.algorithm, config.params, config.seed)
         with self._phase("version"):
             data_set = read_data_set(
-                environment.data_uri, environment.data_format, environment.window, self._make_scratch, environment.data_select
+                environment.data_uri,
+                environment.data_format,
+                environment.window,
+                self._make_scratch,
+                environment.data_select,
+                config.query,
             )
             result.data.version, result.data.bytes = data_set.version, data_set.bytes
         log.info("data version %s, %d files, %d bytes", data_set.version, len(data_set.files), data_set.bytes)
