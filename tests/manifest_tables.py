@@ -81,6 +81,11 @@ REFUSED_BY_RULE = [
         ["spec.data", "set data.check: Skip beside data.maxAgeSeconds"],
         id="maxAgeSeconds without the check",
     ),
+    pytest.param(
+        run(data={"uri": "postgresql://reader:hunter2@db/shop", "format": "sql"}),
+        ["spec.data", "leave the password out of data.uri"],
+        id="a database's password",
+    ),
     pytest.param(schedule(schedule="0 2 * *"), _FIVE_FIELDS, id="four cron fields"),
     pytest.param(schedule(schedule="0 0 2 * * 0"), [*_FIVE_FIELDS, "seconds are not supported"], id="six cron fields: seconds"),
     pytest.param(schedule(schedule=""), _FIVE_FIELDS, id="empty schedule"),
@@ -273,7 +278,10 @@ REFUSED_BY_SCHEMA = [
         id="data maxAgeSeconds 0",
     ),
     pytest.param(
-        run(data={"uri": "s3://lake/x", "format": "xlsx"}), "spec.data.format", 'supported values: "csv", "parquet"', id="data format xlsx"
+        run(data={"uri": "s3://lake/x", "format": "xlsx"}),
+        "spec.data.format",
+        'supported values: "csv", "parquet", "sql"',
+        id="data format xlsx",
     ),
     pytest.param(
         run(trainer={"image": IMAGE, "imagePullPolicy": "Sometimes"}),

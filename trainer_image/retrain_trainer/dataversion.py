@@ -7,8 +7,8 @@
 Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
 file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
 header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
-the schema is the word "parquet"; so it is for a database, whose rows become one such file (sql.py). For a data set of scikit-learn it is the data set's name; synthetic data has no files,
-and its schema is what it was asked to be.
+the schema is the word "parquet"; so it is for a database, whose rows become one such file (sql.py). For a data set
+of scikit-learn it is the data set's name; synthetic data has no files, and its schema is what it was asked to be.
 
 Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
 that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
@@ -77,7 +77,8 @@ def read_data_set(
 ) -> DataSet:
     """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed.
 
-    `select` None is the newest file of a pattern and every file of a folder. `query` is for format sql. Raises Failure (exit 2, 3, 4, 7, 8).
+    `select` None is the newest file of a pattern and every file of a folder. `query` is for format sql. Raises Failure (exit 2, 3,
+    4, 7, 8).
     """
     if data_format == sql.FORMAT:
         return _database(uri, window, scratch, query)

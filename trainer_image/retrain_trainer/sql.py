@@ -27,7 +27,8 @@ SQLITE_ERROR = 1  # the code for what is wrong in the statement; the others tell
 def fetch(uri: str, query: str | None, path: str) -> str:
     """Writes the query's rows to a new file at `path`; the URL to show for them. Nothing that the query changes is committed.
 
-    Raises Failure: exit 2 for the URL and the query, 3 for what cannot be read, 4 for no rows, 7 for the connection, 8 for a missing driver.
+    Raises Failure: exit 2 for the URL and the query, 3 for what cannot be read, 4 for no rows, 7 for the connection, 8 for a
+    missing driver.
     """
     if query is None or not re.match(r"(?i)\s*(SELECT|WITH)\b", query):
         message = "data.format sql needs config.query, one SELECT, e.g. SELECT age, country, churned FROM customers"
@@ -118,4 +119,4 @@ def _meant(shown: str, is_connected: bool) -> Iterator[None]:
         else:
             reason = Reason.DATA_UNREADABLE
         where = "config.query: " if reason is Reason.BAD_CONFIGURATION else ""
-        raise Failure(reason, f"{shown}: {where}{error.orig}") from error
+        raise Failure(reason, f"{shown}: {where}{str(error.orig).partition('\n')[0]}") from error
