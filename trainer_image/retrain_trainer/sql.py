@@ -119,4 +119,5 @@ def _meant(shown: str, is_connected: bool) -> Iterator[None]:
         else:
             reason = Reason.DATA_UNREADABLE
         where = "config.query: " if reason is Reason.BAD_CONFIGURATION else ""
-        raise Failure(reason, f"{shown}: {where}{str(error.orig).partition('\n')[0]}") from error
+        first, *_ = str(error.orig).splitlines() or [type(error.orig).__name__]
+        raise Failure(reason, f"{shown}: {where}{first}") from error
