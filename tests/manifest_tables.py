@@ -75,6 +75,11 @@ _QUANTITY = "write quantities as Kubernetes takes them, e.g. cpu: 500m and memor
 _SIGNALS = "spec.policy.signals"
 _ONE_SOURCE = "set exactly one of configMap, prometheus, lastRun and staleness"
 
+
+def _deploying(**deploy: Any) -> Body:
+    return schedule(of_runs=template(deploy={"slot": "production"} | deploy))
+
+
 REFUSED_BY_RULE = [
     pytest.param(
         run(data={"uri": "s3://lake/x", "maxAgeSeconds": 3600}),
@@ -195,6 +200,30 @@ REFUSED_BY_RULE = [
             "prometheus:9090",
         )
     ),
+    pytest.param(_deploying(slot="Production"), [f"{_SPEC}.deploy.slot", "write lowercase letters, digits and '-'"], id="slot in capitals"),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc"}]),
+        [f"{_SPEC}.deploy.gates", "say what the metric must show: set min, max, minImprovement or minSamples"],
+        id="a gate that asks for nothing",
+    ),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0.9, "max": 0.8}]),
+        [f"{_SPEC}.deploy.gates", "set min to at most max"],
+        id="a gate that nothing passes",
+    ),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0, "relative": True}]),
+        [f"{_SPEC}.deploy.gates", "set minImprovement beside relative"],
+        id="relative without minImprovement",
+    ),
+    pytest.param(
+        _deploying(targets=[{"kind": "Deployment", "name": "Churn API"}]),
+        [f"{_SPEC}.deploy.targets", "write the name of an object in the run's namespace"],
+        id="a target that is no name",
+    ),
+    pytest.param(
+        _deploying(autoRollback=True), [f"{_SPEC}.deploy", "name targets beside autoRollback"], id="autoRollback with nothing to roll back"
+    ),
 ]
 
 _REQUIRED = "Required value"
@@ -298,6 +327,10 @@ REFUSED_BY_SCHEMA = [
     ),
     pytest.param(run(retune={"jobs": 4}), "spec.retune.jobs", 'unknown field "spec.retune.jobs"', id="retune: unknown field"),
     pytest.param(run(retune=True), "spec.retune", "must be of type object", id="retune: true"),
+    pytest.param(
+        _deploying(gates=[{"metric": "auc", "min": 0}] * 17), f"{_SPEC}.deploy.gates", "must have at most 16 items", id="17 gates"
+    ),
+    pytest.param(_deploying(weight=101), f"{_SPEC}.deploy.weight", "less than or equal to 100", id="weight above 100"),
 ]
 
 REFUSED_BY_THE_API_SERVER_ALONE = [
@@ -312,6 +345,28 @@ REFUSED_BY_THE_API_SERVER_ALONE = [
 
 _FULL_TEMPLATE = template(
     mode="Simulate",
+    deploy={
+        "slot": "production",
+        "weight": 10,
+        "gates": [
+            {
+                "metric": "ndcg@20",
+                "direction": "Maximize",
+                "min": 0.1,
+                "max": 1,
+                "minImprovement": -0.01,
+                "relative": True,
+                "minSamples": 1,
+            },
+            {"metric": "mae", "max": 3},
+        ],
+        "onNoChampion": "Block",
+        "onIncomparable": "Pass",
+        "targets": [{"kind": "Deployment", "name": "churn-api"}, {"kind": "InferenceService", "name": "churn"}],
+        "rolloutTimeoutSeconds": 60,
+        "autoRollback": True,
+        "historyLimit": 20,
+    },
     trainer={
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",

@@ -161,6 +161,7 @@ def run_definition() -> Schema:
             ("Attempt", "integer", ".status.attempt", 0),
             ("Result", "string", ".status.summary.result", 0),
             ("Model", "string", ".status.summary.model", 0),
+            ("Deploy", "string", ".status.deployment.state", 0),
             ("Duration", "string", ".status.summary.duration", 0),
             ("Mode", "string", ".spec.mode", 1),
             ("Window", "string", ".spec.window", 1),
@@ -173,12 +174,22 @@ def run_definition() -> Schema:
     )  # fmt: skip
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes what kubectl reads as a boolean and PyYAML does not: an unquoted `n` would be the property `false`, and its field pruned."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style="'" if data.lower() in ("y", "n") else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
 def files() -> dict[str, str]:
     """File name to content."""
     header = "# Generated from operator/retrain_operator/api by `make crds`. Do not edit.\n"
     return {
         f"{GROUP}_{definition['spec']['names']['plural']}.yaml": header
-        + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
+        + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
         for definition in (schedule_definition(), run_definition())
     }
 

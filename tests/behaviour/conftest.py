@@ -10,6 +10,7 @@ from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.credentials import load_credentials
 from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.embedded.operator import local_pods, new_cluster
+from tests.behaviour.deployments import deployment_controller
 from tests.behaviour.embedded_world import EmbeddedWorld
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import World
@@ -31,7 +32,7 @@ def installed(control_plane: ControlPlane, local_node: NodeThread) -> Path:
 async def embedded_world(tmp_path: Path) -> AsyncIterator[EmbeddedWorld]:
     clock = SystemClock()
     cluster = new_cluster(clock)
-    async with local_pods(cluster, IMAGES, tmp_path, clock):
+    async with local_pods(cluster, IMAGES, tmp_path, clock), deployment_controller(cluster):
         yield EmbeddedWorld(cluster)
 
 

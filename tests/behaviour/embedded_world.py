@@ -16,15 +16,15 @@ from tests.behaviour.world import PROGRESS_INTERVAL_S, World
 class EmbeddedWorld(World):
     def __init__(self, cluster: MemoryCluster) -> None:
         super().__init__(cluster, "test")
-        self._memory = cluster
+        self.memory = cluster
 
     async def patch(self, resource: Resource, name: str, patch: Body) -> None:
-        await self._memory.patch(resource, Key(self.namespace, name), patch)
+        await self.memory.patch(resource, Key(self.namespace, name), patch)
 
     @contextlib.asynccontextmanager
     async def operator(self, *flags: str) -> AsyncIterator[None]:
         commands = argparse.ArgumentParser().add_subparsers()
         operate.add_to(commands)
         given = commands.choices["operator"].parse_args([f"--progress-interval={PROGRESS_INTERVAL_S}", *flags])
-        async with operating(self._memory, SystemClock(), operate.settings_of(given)):
+        async with operating(self.memory, SystemClock(), operate.settings_of(given)):
             yield

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from retrain_operator.cluster.protocol import CONFIG_MAPS, RUNS, SCHEDULES, Body
+from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, RUNS, SCHEDULES, Body
 from retrain_operator.manifests.runs import manual_run_name
+from tests.behaviour.deployments import is_rolled_out, shown
 from tests.behaviour.real_world import RealWorld
+from tests.behaviour.test_deploy import is_decided
 from tests.behaviour.world import condition, is_finished, overdue, phase
 from tests.cluster.install import ROOT
 from tests.cluster.node import NodeThread
@@ -204,6 +206,56 @@ async def test_14_drift_makes_a_run(real_world: RealWorld) -> None:
     assert done["spec"]["metrics"] == {"feature-psi": 0.31}
     assert told["status"]["lastTrained"]["metrics"]["accuracy"] > 0.85
     assert "nextScheduleTime" in told["status"], "it has a cron as well"
+
+
+async def requested(world: RealWorld, schedule: str, token: str) -> str:
+    """Name of the run that was asked for, when its deployment is decided."""
+    await world.patch(SCHEDULES, schedule, {"metadata": {"annotations": {"retrain.dev/requestedAt": token}}})
+    told = await world.wait_for(SCHEDULES, schedule, lambda body: body["status"].get("lastHandledRequestedAt") == token)
+    name: str = told["status"]["lastRequest"]["job"]
+    await world.wait_for(RUNS, name, is_decided, deadline_s=120)
+    return name
+
+
+async def test_15_a_gate_decides_what_goes_live(real_world: RealWorld) -> None:
+    await apply(real_world, example("15"))
+    async with real_world.operator():
+        good = await requested(real_world, "fraud", "1")
+        gates = [{"metric": "accuracy", "min": 1}]
+        await real_world.patch(SCHEDULES, "fraud", {"spec": {"jobTemplate": {"spec": {"deploy": {"gates": gates}}}}})
+        blocked = await real_world.get(RUNS, await requested(real_world, "fraud", "2"))
+    slot = await real_world.get(CONFIG_MAPS, "fraud-production")
+    assert slot is not None
+    assert blocked is not None
+    assert slot["data"]["run"] == good
+    assert f"/fraud/runs/{good}-" in slot["data"]["uri"]
+    assert condition(blocked, "Deployed")["reason"] == "GateFailed"
+    assert "is not at least 1" in condition(blocked, "Deployed")["message"]
+
+
+async def test_16_a_model_is_rolled_out_and_comes_back(real_world: RealWorld) -> None:
+    await apply(real_world, example("16"))
+    async with real_world.operator():
+        first = await requested(real_world, "demand", "1")
+        # Of the same data and configuration it would be the same model, and nothing to come back from.
+        await real_world.patch(SCHEDULES, "demand", {"spec": {"jobTemplate": {"spec": {"config": {"params": {"alpha": 2.0}}}}}})
+        second = await requested(real_world, "demand", "2")
+        assert condition(await real_world.get(RUNS, second) or {}, "Deployed")["status"] == "True"
+        await real_world.patch(SCHEDULES, "demand", {"metadata": {"annotations": {"retrain.dev/rollbackRequestedAt": "1"}}})
+        told = await real_world.wait_for(
+            SCHEDULES, "demand", lambda body: body["status"].get("lastRollback", {}).get("state") == "RolledBack"
+        )
+        held = await requested(real_world, "demand", "3")
+    good, kept = await real_world.get(RUNS, first), await real_world.get(RUNS, held)
+    api, slot = await real_world.get(DEPLOYMENTS, "demand-api"), await real_world.get(CONFIG_MAPS, "demand-production")
+    assert good is not None
+    assert kept is not None
+    assert api is not None
+    assert slot is not None
+    sha256 = good["status"]["result"]["artifact"]["sha256"]
+    assert told["status"]["lastRollback"]["sha256"] == slot["data"]["sha256"] == shown(api) == sha256
+    assert is_rolled_out(api)
+    assert condition(kept, "Deployed")["reason"] == "HeldByRollback"
 
 
 def test_every_example_is_tested() -> None:

@@ -1,6 +1,7 @@
 """The shipped manifests on the local control plane, and the operator as a local process with exactly their rights."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -24,7 +25,8 @@ def install(control_plane: ControlPlane, node: NodeThread) -> Path:
     """`kubectl apply -k manifests/`, all but the Deployment. Returns the kubeconfig of the operator's service account."""
     shipped = yaml.safe_load_all(control_plane.kubectl("kustomize", ROOT / "manifests").stdout)
     kept = [body for body in shipped if body["kind"] not in _NOT_RUNNABLE_HERE]
-    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(kept))
+    # As JSON: PyYAML would write the key n without quotes, which kubectl reads as false.
+    control_plane.kubectl("apply", "--server-side", "-f", "-", stdin="\n---\n".join(map(json.dumps, kept)))
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *CRDS)
     node.images.add(TRAINER_IMAGE, [sys.executable, "-m", "retrain_trainer"])
     return control_plane.kubeconfig_for(OPERATOR_NAMESPACE, SERVICE_ACCOUNT)

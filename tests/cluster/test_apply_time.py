@@ -173,6 +173,7 @@ def story(control_plane: ControlPlane, namespace: str) -> str:
         "attempt": 1,
         "conditions": [ready],
         "result": {"outcome": "trained", "metrics": {"roc_auc": 0.91}, "artifact": artifact},
+        "deployment": {"slot": "production", "state": "Deployed", "time": "2026-01-04T02:11:00Z"},
         "summary": {"result": "roc_auc=0.91", "model": SHA256[:12], "duration": "3m12s"},
     }
     write_status(control_plane, namespace, "rtj/churn-1", finished)
@@ -200,15 +201,15 @@ def test_columns_of_a_schedule(control_plane: ControlPlane, story: str) -> None:
 
 
 def test_columns_of_a_run(control_plane: ControlPlane, story: str) -> None:
-    header = ["NAME", "SCHEDULE", "TRIGGER", "PHASE", "ATTEMPT", "RESULT", "MODEL", "DURATION"]
+    header = ["NAME", "SCHEDULE", "TRIGGER", "PHASE", "ATTEMPT", "RESULT", "MODEL", "DEPLOY", "DURATION"]
     shown, finished, new = get(control_plane, story, "rtj")
     assert shown == [*header, "AGE"]
-    assert finished[:-1] == ["churn-1", "churn", "Schedule", "Completed", "1", "roc_auc=0.91", SHA256[:12], "3m12s"]
+    assert finished[:-1] == ["churn-1", "churn", "Schedule", "Completed", "1", "roc_auc=0.91", SHA256[:12], "Deployed", "3m12s"]
     assert new[:4] == ["churn-2", "churn", "Schedule", "Pending"]
     wide, wide_finished, wide_new = get(control_plane, story, "rtj", "-o", "wide")
     assert wide == [*header, "MODE", "WINDOW", "REASON", "EXIT", "ARTIFACT", "AGE"]
     uri = "s3://models/churn/runs/churn-1-0a1b2c3d/model.skops"
-    assert [each for each in wide_finished[8:-1] if each] == ["Execute", "2025-26", "Completed", uri]
+    assert [each for each in wide_finished[9:-1] if each] == ["Execute", "2025-26", "Completed", uri]
     assert "Pending" in wide_new
 
 

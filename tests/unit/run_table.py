@@ -1,11 +1,22 @@
 """What was decided about a run, in words: for tables that expect the whole of it."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 from tests.builders import run, short
 
-from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, DeleteJob, DeleteRun, TakeGuard, WriteStatus
+from retrain_operator.rules.decision import (
+    CreateJob,
+    CreateRun,
+    Decision,
+    DeleteJob,
+    DeleteRun,
+    PatchTarget,
+    SwapSlot,
+    TakeGuard,
+    WriteStatus,
+)
 from retrain_operator.rules.observed import RunObserved
 
 
@@ -38,11 +49,20 @@ def _action(action: object) -> str:
             return f"delete run {key.name}"
         case WriteStatus(status):
             return f"write {_status(status)}"
+        case SwapSlot(body, _):
+            current = json.loads(body["data"]["slot.json"])["current"]
+            return f"swap {body['metadata']['name']} {body['metadata'].get('resourceVersion', 'new')} to {current['run']}"
+        case PatchTarget(kind, key, patch, version):
+            annotations = patch["spec"]["template"]["metadata"]["annotations"]
+            return f"patch {kind} {key.name} {version} to {annotations['retrain.dev/model-run']}"
     raise AssertionError(action)
 
 
 def _status(status: dict[str, Any]) -> str:
     words = [status["phase"], status["conditions"][0]["reason"]]
+    if deployment := status.get("deployment"):
+        told = next(each for each in status["conditions"] if each["type"] == "Deployed")
+        words.append(f"{deployment['state']} {told['status']} {told['reason']}")
     if following := status.get("nextAttempt"):
         words.append(f"next {following['job']} {'made' if following['made'] else following['time'][11:19]}")
     if stopping := status.get("stopping"):

@@ -1,5 +1,6 @@
 """The CRDs are structural, explain themselves, and are those that are checked in."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -143,3 +144,8 @@ def test_property_may_be_called_title() -> None:
         title: Annotated[str, Field(description="On the cover.")]
 
     assert crdgen.structural(Book)["properties"] == {"title": {"type": "string", "description": "On the cover."}}
+
+
+@pytest.mark.parametrize("text", crdgen.files().values(), ids=crdgen.files())
+def test_no_key_is_one_that_kubectl_takes_for_a_boolean(text: str) -> None:
+    assert not re.search(r"^ *(y|Y|n|N|yes|no|on|off):", text, re.MULTILINE), "quote it: YAML 1.1 reads true or false"

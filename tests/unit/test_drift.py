@@ -382,7 +382,7 @@ def test_the_run_carries_the_snapshot() -> None:
     decision = decide(watched(signals=[PSI, AUC, AGE], read={"psi": "gone"}, status=status, window="2025-26"), NOW)
     [spec] = [each.body["spec"] for each in decision.actions if isinstance(each, CreateRun)]
     assert (spec["trigger"], spec["schedule"], spec["window"]) == ("Drift", SCHEDULE, "2025-26")
-    assert spec["previous"] == {"run": "churn-1"}
+    assert spec["previous"] == {"run": "churn-1", "completionTime": "2026-03-02T11:30:00Z"}
     assert spec["reasons"] == ["auc: 0.7 is below 0.8"]
     assert spec["metrics"] == {"auc": 0.7, "age": (SLOT - TRAINED.completion_time).total_seconds()}
     assert spec["thresholds"] == {"psi": {"above": 0.2}, "auc": {"below": 0.8}, "age": {"above": 3600}}

@@ -31,6 +31,10 @@ async def stored() -> tuple[MemoryCluster, Body]:
             lambda fenced, body: fenced.patch_status(RUNS, KEY, {"phase": "Running"}, resource_version=body["metadata"]["resourceVersion"]),
             id="patch_status",
         ),
+        pytest.param(
+            lambda fenced, body: fenced.patch_spec(RUNS, KEY, {"spec": {"a": 1}}, resource_version=body["metadata"]["resourceVersion"]),
+            id="patch_spec",
+        ),
         pytest.param(lambda fenced, body: fenced.delete(RUNS, KEY, uid=body["metadata"]["uid"]), id="delete"),
     ],
 )

@@ -278,3 +278,18 @@ def test_run_beyond_the_limit_wakes_nobody() -> None:
     run = ended("10:00", "10:10", expires_at=at("13:00"))
     pruning = prunable(schedule_spec(**history(successful=0)), metadata(), (run,), NOW)
     assert ([each.name for each in pruning.runs], pruning.wake_at) == ([TEN], None)
+
+
+KEPT = [
+    pytest.param((ended("09:00", "09:10"), ended("10:00", "10:10")), {"uid-09:00"}, (TEN,), id="its model is live, or one to go back to"),
+    pytest.param((ended("09:00", "09:10", deploying=True),), set(), (), id="it is not decided whether its model goes live"),
+    pytest.param(
+        (ended("09:00", "09:10", expires_at=at("10:00")),), {"uid-09:00"}, (), id="its time to live is over, and its model is live"
+    ),
+]
+
+
+@pytest.mark.parametrize(("runs", "in_slots", "expected"), KEPT)
+def test_records_that_a_slot_needs_stay(runs: tuple[ChildRun, ...], in_slots: set[str], expected: tuple[str, ...]) -> None:
+    pruning = prunable(schedule_spec(**history(successful=0)), metadata(), runs, NOW, frozenset(in_slots))
+    assert tuple(run.name for run in pruning.runs) == expected

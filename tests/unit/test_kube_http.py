@@ -13,6 +13,7 @@ from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.cluster.protocol import (
     CONFIG_MAPS,
+    DEPLOYMENTS,
     JOBS,
     LEASES,
     RUNS,
@@ -104,12 +105,20 @@ class TestOtherWrites:
         for write in (
             api.cluster.replace(CONFIG_MAPS, KEY, STORED),
             api.cluster.patch_status(RUNS, KEY, {}, resource_version="7"),
+            api.cluster.patch_spec(DEPLOYMENTS, KEY, {}, resource_version="7"),
             api.cluster.delete(JOBS, KEY, uid="u1"),
         ):
             with pytest.raises(Unavailable) as caught:
                 await write
             assert caught.value.retry_after_s == 3.0
-        assert [verb for verb, *_ in api.counted] == ["update", "patch", "delete"]
+        assert [verb for verb, *_ in api.counted] == ["update", "patch", "patch", "delete"]
+
+    async def test_patch_spec_is_a_compare_and_swap(self, api: Api) -> None:
+        api.answers = [stored()]
+        patch = {"metadata": {"annotations": {"a": "b"}}, "spec": {"paused": None}}
+        await api.cluster.patch_spec(DEPLOYMENTS, KEY, patch, resource_version="7")
+        assert (api.requests[0].method, api.requests[0].path) == ("PATCH", "/apis/apps/v1/namespaces/ns/deployments/a")
+        assert api.bodies == [{"metadata": {"annotations": {"a": "b"}, "resourceVersion": "7"}, "spec": {"paused": None}}]
 
     async def test_patch_status_is_a_compare_and_swap(self, api: Api) -> None:
         api.answers = [stored()]

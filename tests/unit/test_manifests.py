@@ -300,7 +300,7 @@ def test_retry_run(meta: dict[str, Any], owners: list[dict[str, Any]]) -> None:
         },
         "ownerReferences": owners,
     }
-    changed = {"trigger": "Retry", "attempt": 2, "root": {"name": NAME, "uid": RUN_UID}}
+    changed = {"trigger": "Retry", "attempt": 2, "root": {"name": NAME, "uid": RUN_UID, "created": "2026-03-02T12:00:00Z"}}
     expected = {name: value for name, value in spec.to_json().items() if name != "replaces"} | changed
     assert made["spec"] == expected
 

@@ -148,6 +148,22 @@ class TestReplace:
         assert (await cluster.list(RUNS, None)).resource_version == rv(body)
 
 
+class TestPatchSpec:
+    async def test_merges_into_all_but_the_status_and_counts_a_generation(self, cluster: MemoryCluster) -> None:
+        body = await made(cluster, RUNS, run())
+        patch = {"metadata": {"annotations": {"a": "b"}}, "spec": {"suspend": True}, "status": {"phase": "Failed"}}
+        found = await cluster.patch_spec(RUNS, KEY, patch, resource_version=rv(body))
+        assert isinstance(found, dict)
+        assert (found["spec"], found["metadata"]["annotations"]) == ({**body["spec"], "suspend": True}, {"a": "b"})
+        assert (found["metadata"]["generation"], "status" in found) == (2, False)
+
+    async def test_a_stale_version_is_a_conflict_and_gone_is_none(self, cluster: MemoryCluster) -> None:
+        body = await made(cluster, RUNS, run())
+        await cluster.patch_spec(RUNS, KEY, {"spec": {"suspend": True}}, resource_version=rv(body))
+        assert await cluster.patch_spec(RUNS, KEY, {"spec": {"suspend": False}}, resource_version=rv(body)) == Conflict(KEY)
+        assert await cluster.patch_spec(RUNS, Key("ns", "b"), {}, resource_version="1") is None
+
+
 class TestPatchStatus:
     async def test_merges_and_leaves_spec_and_generation_alone(self, cluster: MemoryCluster) -> None:
         body = await made(cluster, RUNS, run())

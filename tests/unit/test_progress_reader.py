@@ -1,6 +1,7 @@
 """The logs of running runs are read now and then, and no trouble with a log is trouble for a run. Virtual time; runs take ten minutes."""
 
 import asyncio
+import logging
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -129,6 +130,8 @@ async def never() -> None:
 
 @pytest.mark.parametrize("trouble", [pytest.param(each, id=each.__name__) for each in (forbidden, unavailable, never)])
 def test_a_log_that_cannot_be_read_disturbs_no_run(trouble: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="retrain_operator")
+
     async def steps(on: Stage) -> None:
         on.trouble = trouble
         on.says(10)

@@ -70,6 +70,14 @@ class ArtifactResult(ApiModel):
     format: str | None = Field(None, description="Format, e.g. skops or npz.")
 
 
+class ChampionResult(ApiModel):
+    """The model in use, scored on the same holdout."""
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = Field(None, description="Which model: its sha256.")
+    metrics: dict[str, float | None] = Field(default_factory=dict, description="Its metrics on the same holdout.")
+    diff_stderr: dict[str, float | None] | None = Field(None, description="Standard error of each metric's difference.")
+
+
 class ErrorResult(ApiModel):
     """Why the trainer failed, in its own words."""
 
@@ -88,6 +96,7 @@ class RunDetails(ApiModel):
     config: ConfigResult | None = Field(None, description="Configuration that the run used.")
     evaluation: EvaluationResult | None = Field(None, description="How the metrics were taken.")
     metrics: dict[str, float | None] = Field(default_factory=dict, description="Metrics on the holdout.")
+    champion: ChampionResult | None = Field(None, description="The model in use, scored on the same holdout.")
     artifact: ArtifactResult | None = Field(None, description="The model that was written.")
     phase_seconds: dict[str, float] | None = Field(None, description="Seconds spent in each phase of the trainer.")
     peak_rss_mi_b: float | None = Field(None, alias="peakRssMiB", description="Peak resident memory in MiB.")

@@ -7,6 +7,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
 from retrain_operator.api.contract import RunDetails
+from retrain_operator.api.deploy import Deploy, DeploymentStatus
 from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
 from retrain_operator.api.policy import Reasons, Thresholds, Values
 from retrain_operator.api.retune import Retune
@@ -114,6 +115,7 @@ class RunTemplateSpec(SpecModel):
         None, min_length=1, max_length=253, description="Kueue LocalQueue that admits the Job; it is made suspended."
     )
     retry: Retry = Field(Retry(), description="Further attempts after a failure.")
+    deploy: Deploy | None = Field(None, description="Let the trained model go live.")
 
 
 class Previous(SpecModel):
@@ -130,6 +132,7 @@ class Root(SpecModel):
 
     name: str = Field(min_length=1, max_length=RUN_NAME_MAX, description="Name of the RetrainJob.")
     uid: str = Field(min_length=1, max_length=64, description="UID of the RetrainJob.")
+    created: Time | None = Field(None, description="When it was created: how old a retry's model counts, whenever it was trained.")
 
 
 class RetrainJobSpec(RunTemplateSpec):
@@ -232,7 +235,8 @@ class RetrainJobStatus(ApiModel):
     conditions: list[Condition] = Field(
         default_factory=list,
         json_schema_extra=list_map("type"),
-        description="Ready: True when finished well or skipped. Stalled: True when failed for good.",
+        description="Ready: True when finished well or skipped. Stalled: True when failed for good. "
+        "Deployed, of a run with deploy: True when its model was seen to be live in the slot and in all targets.",
     )
     start_time: Time | None = Field(None, description="When its Job started.")
     completion_time: Time | None = Field(None, description="When it finished.")
@@ -244,6 +248,7 @@ class RetrainJobStatus(ApiModel):
     next_attempt: NextAttempt | None = Field(None, description="The attempt that follows this failed one.")
     stopping: Stopping | None = Field(None, description="Why it is being ended before its time.")
     duplicate_guard: DuplicateGuard | None = Field(None, description="The guard that the run takes before it starts.")
+    deployment: DeploymentStatus | None = Field(None, description="What became of its model, when it has deploy.")
     summary: RunSummary | None = Field(None, description="What kubectl get prints.")
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, StrictBool, StrictInt
 
 from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
 from retrain_operator.api.cron_text import CronText
+from retrain_operator.api.deploy import LastRollback
 from retrain_operator.api.job import RunTemplateSpec, Window
 from retrain_operator.api.policy import DriftRun, Policy, Recommendation, SignalState
 
@@ -197,6 +198,9 @@ class RetrainScheduleStatus(ApiModel):
     drift_runs: list[DriftRun] = Field(
         default_factory=list, description="Runs that drift made, newest first: the last one, and those of the last 24 hours."
     )
+    last_handled_rollback_requested_at: str | None = Field(None, description="Token of the last rollback that was acted on.")
+    last_handled_release_requested_at: str | None = Field(None, description="Token of the last release that was acted on.")
+    last_rollback: LastRollback | None = Field(None, description="What became of the last rollback that was asked for.")
     last_trained: LastTrained | None = Field(None, description="The last run that trained a model.")
 
 

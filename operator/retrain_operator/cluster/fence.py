@@ -46,6 +46,10 @@ class Fenced:
         self._require_authority()
         return await self._cluster.patch_status(resource, key, status, resource_version=resource_version)
 
+    async def patch_spec(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, resource_version: str) -> Body | Conflict | None:
+        self._require_authority()
+        return await self._cluster.patch_spec(resource, key, patch, resource_version=resource_version)
+
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         self._require_authority()
         return await self._cluster.delete(resource, key, uid=uid, foreground=foreground)

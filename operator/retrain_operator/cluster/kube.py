@@ -130,6 +130,10 @@ class KubeCluster:
             return None
         raise answer.error(resource)
 
+    async def patch_spec(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, resource_version: str) -> Body | Conflict | None:
+        body = {**patch, "metadata": {**(patch.get("metadata") or {}), "resourceVersion": resource_version}}
+        return await self._swap("patch", resource, key, _path(resource, key), body)
+
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         options = {
             "kind": "DeleteOptions",

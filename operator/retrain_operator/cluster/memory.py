@@ -41,7 +41,7 @@ _BY_KIND = {
     (resource.api_version, resource.kind): resource for resource in (SCHEDULES, RUNS, JOBS, PODS, CONFIG_MAPS, SECRETS, EVENTS, LEASES)
 }
 
-# (method, resource, key): "create", "replace", "patch_status" or "delete". Key.name is "" for a create with generateName.
+# (method, resource, key): "create", "replace", "patch_status", "patch_spec" or "delete". Key.name is "" for a create with generateName.
 WriteHook = Callable[[str, Resource, Key], None]
 
 
@@ -125,6 +125,15 @@ class MemoryCluster:
             return self.store.patch_status(resource, key, own, resource_version=resource_version)
 
         return await self._written("patch_status", resource, key, status, write)
+
+    async def patch_spec(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, resource_version: str) -> Body | Conflict | None:
+        def write(own: Mapping[str, Any]) -> Body | Conflict | None:
+            old = self.store.get(resource, key)
+            if old is not None and old["metadata"]["resourceVersion"] != resource_version:
+                return Conflict(key)
+            return self.store.update(resource, key, lambda stored: merge_patch(stored, own))
+
+        return await self._written("patch_spec", resource, key, patch, write)
 
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         return await self._written("delete", resource, key, {}, lambda _: self.store.delete(resource, key, uid=uid, foreground=foreground))

@@ -39,6 +39,8 @@ JOBS = Resource("batch", "v1", "jobs", "Job")
 PODS = Resource("", "v1", "pods", "Pod")
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 SECRETS = Resource("", "v1", "secrets", "Secret")
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+INFERENCE_SERVICES = Resource("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService")
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
@@ -127,6 +129,9 @@ class Cluster(Protocol):
         self, resource: Resource, key: Key, status: Mapping[str, Any], *, resource_version: str
     ) -> Body | Conflict | None:
         """JSON merge patch of the status subresource (null removes), compare-and-swap on `resource_version`. None when it is gone."""
+
+    async def patch_spec(self, resource: Resource, key: Key, patch: Mapping[str, Any], *, resource_version: str) -> Body | Conflict | None:
+        """JSON merge patch of all but the status, compare-and-swap on `resource_version`. None when it is gone."""
 
     async def delete(self, resource: Resource, key: Key, *, uid: str, foreground: bool = False) -> bool:
         """Deletion of exactly this object; in the foreground it stays until what it owns is gone. False when that UID is not there."""

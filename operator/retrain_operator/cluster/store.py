@@ -24,7 +24,9 @@ from retrain_operator.cluster.objects import (
     timestamp,
 )
 from retrain_operator.cluster.protocol import (
+    DEPLOYMENTS,
     EVENTS,
+    INFERENCE_SERVICES,
     JOBS,
     LEASES,
     PODS,
@@ -43,7 +45,7 @@ from retrain_operator.cluster.selectors import field_predicate, label_predicate
 Admission = Callable[[Body, Body | None], Body]
 
 FOREGROUND = "foregroundDeletion"
-HAVE_STATUS = frozenset({SCHEDULES, RUNS, JOBS, PODS})  # these have a status subresource, and a generation
+HAVE_STATUS = frozenset({SCHEDULES, RUNS, JOBS, PODS, DEPLOYMENTS, INFERENCE_SERVICES})  # these have a status subresource, and a generation
 
 # PUT of an object that is not there creates it, unless the body says which UID it means. Seen on 1.36; for all others it answers 404.
 CREATED_BY_REPLACE = frozenset({LEASES, EVENTS})

@@ -261,7 +261,7 @@ class _Simulation:
     async def _world(self, moment: Moment | None) -> AsyncIterator[_World]:
         cluster = MemoryCluster(self._clock.now, admission=ADMISSION, isolate=False, history_size=64)
         if moment is None:
-            schedule = self._question.schedule
+            schedule = _without_deploy(self._question.schedule)
             await cluster.create(SCHEDULES, schedule["metadata"].get("namespace") or "default", schedule)
         else:
             for body in self._names.bodies(moment):
@@ -292,6 +292,14 @@ def _answer(pod: Body) -> str:
     if mode == Mode.SIMULATE:
         return json.dumps(result | {"outcome": Outcome.SIMULATED})
     return json.dumps(result | {"outcome": Outcome.TRAINED, "artifact": {"uri": "simulated:", "sha256": "0" * 64}})
+
+
+def _without_deploy(schedule: Body) -> Body:
+    """There is no model that could go live, and nothing that could serve it."""
+    copied: Body = json.loads(json.dumps(schedule))
+    with contextlib.suppress(KeyError, TypeError):  # a schedule without that structure is refused when it is created
+        del copied["spec"]["jobTemplate"]["spec"]["deploy"]
+    return copied
 
 
 def _longest_s(spec: Any) -> int:

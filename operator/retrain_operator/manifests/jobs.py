@@ -9,6 +9,7 @@ from retrain_operator.api.contract import CONFIG_DIR, CONFIG_FILE, CONTRACT, EXI
 from retrain_operator.api.job import RetrainJobSpec, RunTemplateSpec
 from retrain_operator.api.names import ANNOTATION_CONFIG, LABEL_ATTEMPT, LABEL_GUARD, LABEL_QUEUE, LABEL_RUN, TRAINER_CONTAINER
 from retrain_operator.api.schedule import RetrainScheduleSpec
+from retrain_operator.api.slot import SlotRecord
 from retrain_operator.api.trainer import Trainer
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import Body, owner_reference, root_run_id, run_id, run_labels
@@ -34,8 +35,11 @@ _POD_FAILURE_POLICY: Body = {
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
 
 
-def job(metadata: ObjectMeta, spec: RetrainJobSpec, guard: str | None = None) -> Body:
-    """The Job of a run: same name, one pod, one attempt. `guard` is the guard's label. Raises InvalidSpec when no pod can be made of it."""
+def job(metadata: ObjectMeta, spec: RetrainJobSpec, guard: str | None = None, champion: SlotRecord | None = None) -> Body:
+    """The Job of a run: same name, one pod, one attempt. Raises InvalidSpec when no pod can be made of it.
+
+    guard: the guard's label. champion: the model in use, for the trainer to compare with.
+    """
     labels = run_labels(spec) | {LABEL_RUN: metadata.name, LABEL_ATTEMPT: str(spec.attempt)}
     if guard is not None:
         labels[LABEL_GUARD] = guard
@@ -53,7 +57,7 @@ def job(metadata: ObjectMeta, spec: RetrainJobSpec, guard: str | None = None) ->
             "completions": 1,
             "parallelism": 1,
             "podFailurePolicy": _POD_FAILURE_POLICY,
-            "template": _pod_template(metadata, spec, labels),
+            "template": _pod_template(metadata, spec, labels, champion),
         },
     }
     if spec.active_deadline_seconds is not None:
@@ -70,7 +74,7 @@ def check(metadata: ObjectMeta, spec: RetrainScheduleSpec) -> None:
     _pod_template(metadata, RetrainJobSpec(**template), {})
 
 
-def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, str]) -> Body:
+def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, str], champion: SlotRecord | None = None) -> Body:
     trainer = spec.trainer
     template = _given_template(trainer) if trainer.pod_template is not None else _restricted_template(trainer)
     pod = template["spec"]
@@ -81,7 +85,7 @@ def _pod_template(metadata: ObjectMeta, spec: RetrainJobSpec, labels: dict[str, 
     container["terminationMessagePath"] = RESULT_PATH
     container["terminationMessagePolicy"] = "File"
     own = _given(container, "env", list)
-    environment = _contract_environment(metadata, spec) | _thread_counts(container, {each.get("name") for each in own})
+    environment = _contract_environment(metadata, spec, champion) | _thread_counts(container, {each.get("name") for each in own})
     container["env"] = [{"name": name, "value": value} for name, value in environment.items()] + own
     source = _config_volume(spec, meta)
     if source:
@@ -137,7 +141,7 @@ def _restricted_template(trainer: Trainer) -> Body:
     return {"spec": pod}
 
 
-def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[str, str]:
+def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec, champion: SlotRecord | None) -> dict[str, str]:
     """The trainer contract's variables. What is not given is absent, not empty."""
     data, previous = spec.data, spec.previous
     deadline = spec.active_deadline_seconds
@@ -157,6 +161,8 @@ def _contract_environment(metadata: ObjectMeta, spec: RetrainJobSpec) -> dict[st
         "RETRAIN_DATA_CHECK": data.check.value if data else None,
         "RETRAIN_PREVIOUS_DATA_VERSION": previous.data_version if previous else None,
         "RETRAIN_PREVIOUS_CONFIG_HASH": previous.config_hash if previous else None,
+        "RETRAIN_CHAMPION_URI": champion.uri if champion else None,
+        "RETRAIN_CHAMPION_SHA256": champion.sha256 if champion else None,
         "RETRAIN_OUTPUT_URI": spec.output.uri if spec.output else None,
         "RETRAIN_DEADLINE_SECONDS": str(deadline) if deadline is not None else None,
         "PYTHONHASHSEED": "0",

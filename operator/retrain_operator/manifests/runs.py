@@ -87,7 +87,7 @@ def _schedule_run(metadata: ObjectMeta, spec: RetrainScheduleSpec, name: str, **
 
 def retry_run(metadata: ObjectMeta, spec: RetrainJobSpec, name: str) -> Body:
     """The RetrainJob of the attempt that follows a failed one. It belongs to the same schedule, or to the first attempt."""
-    root = spec.root or Root(name=metadata.name, uid=metadata.uid)
+    root = spec.root or Root(name=metadata.name, uid=metadata.uid, created=metadata.creation_timestamp)
     run = spec.model_copy(update={"trigger": Trigger.RETRY, "root": root, "attempt": spec.attempt + 1, "replaces": None})
     return {
         "apiVersion": API_VERSION,

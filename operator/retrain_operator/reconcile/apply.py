@@ -8,6 +8,7 @@ from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.names import Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.protocol import (
+    CONFIG_MAPS,
     JOBS,
     LEASES,
     RUNS,
@@ -21,8 +22,19 @@ from retrain_operator.cluster.protocol import (
 )
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.metrics import Metrics
+from retrain_operator.reconcile.slots import TARGET_RESOURCES, slot_of
 from retrain_operator.reconcile.workqueue import Item
-from retrain_operator.rules.decision import Action, CreateJob, CreateRun, DeleteJob, DeleteRun, TakeGuard, WriteStatus
+from retrain_operator.rules.decision import (
+    Action,
+    CreateJob,
+    CreateRun,
+    DeleteJob,
+    DeleteRun,
+    PatchTarget,
+    SwapSlot,
+    TakeGuard,
+    WriteStatus,
+)
 
 INVALID = (400, 413, 422)  # the object itself; any other refusal, such as of a type that is not served, may pass
 
@@ -36,9 +48,10 @@ class Stale(Exception):
 class Refused(Exception):
     """The API server refuses, now and next time, what the spec asks for."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, of_deploy: bool = False) -> None:
         super().__init__(message)
         self.message = message
+        self.of_deploy = of_deploy  # a slot or a target, not a run or a Job
 
 
 class Applier:
@@ -70,6 +83,12 @@ class Applier:
                 if await self._cluster.delete(RUNS, key, uid=uid):
                     log.info("%s: deleted RetrainJob %s, which is kept no longer", metadata.key, key.name)
                 self._notice(self._cache.remove(RUNS, key, uid))
+            case SwapSlot(body, told):
+                await self._swap_slot(body)
+                log.info("%s: swapped slot %s: %s", metadata.key, body["metadata"]["name"], told)
+            case PatchTarget(kind, key, patch, version):
+                await self._patch_target(TARGET_RESOURCES[kind], key, patch, version)
+                log.info("%s: brings %s %s to the slot's model", metadata.key, kind, key.name)
 
     async def refresh(self, resource: Resource, key: Key) -> None:
         """Read one object again."""
@@ -110,6 +129,28 @@ class Applier:
             raise Stale(f"guard {key} was taken by somebody else")
         self._cache.leases.wrote(key, taken)
 
+    async def _swap_slot(self, body: Body) -> None:
+        key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
+        swapped: Body | AlreadyExists | Conflict | None
+        try:
+            if "resourceVersion" in body["metadata"]:
+                swapped = await self._cluster.replace(CONFIG_MAPS, key, body)
+            else:
+                swapped = await self._cluster.create(CONFIG_MAPS, key.namespace, body)
+        except Rejected as error:
+            raise _refused_deploy(error) from error
+        if swapped is None or isinstance(swapped, Conflict | AlreadyExists):
+            raise Stale(f"slot {key} was written by somebody else")
+        self._cache.in_slots[key] = slot_of(swapped, body["metadata"]["labels"]).run_uids
+
+    async def _patch_target(self, resource: Resource, key: Key, patch: Body, version: str) -> None:
+        try:
+            answer = await self._cluster.patch_spec(resource, key, patch, resource_version=version)
+        except Rejected as error:
+            raise _refused_deploy(error) from error
+        if answer is None or isinstance(answer, Conflict):
+            raise Stale(f"{resource.kind} {key} has changed")
+
     async def _write_status(self, resource: Resource, metadata: ObjectMeta, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         patch = merge_patch(old, new)
         answer = await self._cluster.patch_status(resource, metadata.key, patch, resource_version=metadata.resource_version)
@@ -125,6 +166,10 @@ class Applier:
         entry = self._cache.runs.get(run)
         if entry is not None and entry.child.scheduled_time is not None and entry.child.root_uid is None:
             self._metrics.tick_to_job.observe((self._clock.now() - entry.child.scheduled_time).total_seconds())
+
+
+def _refused_deploy(error: Rejected) -> Exception:
+    return Refused(error.message, of_deploy=True) if error.status in INVALID else error
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,7 @@ class Cache:
         self.jobs: dict[Key, JobEntry] = {}
         self.leases = WrittenLeases()
         self.heard_at: dict[Resource, float] = {}
+        self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
         self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
@@ -193,7 +194,8 @@ class Cache:
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
         if child.is_finished and not self._goes_on(key, uid):
             self._forget_job(key, uid)
-        settled = child.is_finished and acknowledged and not edge.expires_by_itself(body) and key not in self.jobs
+        is_over = child.is_finished and not child.deploying and acknowledged
+        settled = is_over and not edge.expires_by_itself(body) and key not in self.jobs
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if old is not None and old.version == version:
             return []

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
+from retrain_operator.api.deploy import DeploymentState, RollbackState
 from retrain_operator.api.job import Phase
 from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
@@ -37,6 +38,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateRun, Decision, Event, WriteStatus
+from retrain_operator.rules.run_status import DEPLOYED
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
@@ -244,7 +246,7 @@ class Controller:
                 await self._applier.apply(view.resource, view.metadata, view.status, action)
             except Refused as refused:
                 log.warning("%s: refused: %s", item, refused)
-                self._observer.refused(view.metadata, refused.message)
+                self._observer.refused(view.metadata, refused.message, of_deploy=refused.of_deploy)
                 self.queue.add(item)
                 return
             if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
@@ -265,7 +267,7 @@ class Controller:
     async def _decide(self, item: Item) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
-            schedule = await self._observer.schedule(item.key)
+            schedule = await self._observer.schedule(item.key, self._now())
             if schedule is None:
                 return None
             decision = schedule_rules.decide(schedule, self._now())
@@ -284,6 +286,16 @@ class Controller:
         if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
             error = write.status.get("error") or {}
             self.metrics.runs.labels(phase, bounded_reason(error.get("reason") or phase, error.get("exitCode"))).inc()
+        self._count_deploy(view.status, write.status)
+
+    def _count_deploy(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        deployment, rollback = after.get("deployment"), after.get("lastRollback")
+        state: str = deployment["state"] if deployment else ""
+        if deployment and state != (before.get("deployment") or {}).get("state") and DeploymentState(state).is_decided:
+            reason = next((each["reason"] for each in after["conditions"] if each["type"] == DEPLOYED), "")
+            self.metrics.deploys.labels(state, reason).inc()
+        if rollback and rollback != before.get("lastRollback") and rollback["state"] != RollbackState.ROLLING_OUT:
+            self.metrics.rollbacks.labels(rollback["state"]).inc()
 
     def _now(self) -> datetime:
         """Whole seconds, as every time of the API."""

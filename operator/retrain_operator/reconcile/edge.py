@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from retrain_operator.api.base import ObjectMeta, SpecModel, parse_time
 from retrain_operator.api.contract import Outcome
+from retrain_operator.api.deploy import DeploymentState
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import API_VERSION, GROUP, LABEL_GUARD, TRAINER_CONTAINER, Key
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
@@ -104,7 +105,20 @@ def child_run(body: Body) -> ChildRun:
         tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
         or bool((status.get("duplicateGuard") or {}).get("triggered")),
         expires_at=_expiry(spec, status),
+        deploying=_is_deploying(status.get("deployment")),
+        slot=_slot(status.get("deployment")),
     )
+
+
+def _is_deploying(deployment: Body | None) -> bool:
+    return deployment is not None and not DeploymentState(deployment["state"]).is_decided
+
+
+def _slot(deployment: Body | None) -> str | None:
+    """The ConfigMap that may know of the run's model."""
+    if deployment is None or deployment["state"] in (DeploymentState.BLOCKED, DeploymentState.HELD):
+        return None
+    return deployment.get("configMap")
 
 
 def _expiry(spec: Body, status: Body) -> datetime | None:

@@ -37,6 +37,10 @@ class Metrics:
         self.evaluations = Counter(
             "retrain_drift_evaluations", "Evaluations of drift policies by what they came to.", ("action",), registry=self.registry
         )
+        self.deploys = Counter(
+            "retrain_deploys", "Trained models by what became of their deployment.", ("result", "reason"), registry=self.registry
+        )
+        self.rollbacks = Counter("retrain_rollbacks", "Rollbacks by annotation, by how they went.", ("result",), registry=self.registry)
         self.tick_to_job = Histogram(
             "retrain_tick_to_job_seconds", "From a tick to its Job's creation.", buckets=_TICK_BUCKETS_S, registry=self.registry
         )

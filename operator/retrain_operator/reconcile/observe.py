@@ -5,14 +5,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import RetrainJobStatus
+from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.guard import guard_key
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
-from retrain_operator.reconcile.cache import Cache, JobEntry
+from retrain_operator.reconcile.cache import Cache, JobEntry, RunEntry
+from retrain_operator.reconcile.deploy import DeployObserver
 from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
@@ -43,13 +44,17 @@ class Observer:
         self._notice = notice
         self._progress = progress
         self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
+        self._deploy = DeployObserver(cluster, cache)
 
-    def refused(self, metadata: ObjectMeta, message: str) -> None:
-        """The API server refuses what this generation of the object asks for."""
-        self._refusals[metadata.uid] = (metadata.generation, message)
+    def refused(self, metadata: ObjectMeta, message: str, *, of_deploy: bool) -> None:
+        """The API server refuses what this generation of the object asks for, or what its deployment needs."""
+        if of_deploy:
+            self._deploy.refused(metadata.uid, message)
+        else:
+            self._refusals[metadata.uid] = (metadata.generation, message)
 
-    async def schedule(self, key: Key) -> ScheduleObserved | None:
-        """A schedule, its runs, and signals that are due for its policy; a run that may have been counted is read. Raises ClusterError."""
+    async def schedule(self, key: Key, now: datetime) -> ScheduleObserved | None:
+        """A schedule, its runs, the signals that are due, its slot when it is asked for. Raises ClusterError, Stale."""
         entry = self._cache.schedules.get(key)
         if entry is None:
             self._signals.forget(key)
@@ -59,7 +64,8 @@ class Observer:
             for run in stale:
                 await self._refresh(RUNS, run)
             observed = replace(observed, runs=self._cache.runs_of(key))
-        return replace(observed, refused=self._refusal(observed.metadata), readings=self._signals.readings(observed))
+        observed = replace(observed, refused=self._refusal(observed.metadata), readings=self._signals.readings(observed))
+        return await self._deploy.of_schedule(observed, now)
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
         """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""
@@ -82,7 +88,7 @@ class Observer:
             next_taken=following is not None and not _follows(following, observed),
         )
         if entry.child.phase.is_finished:
-            return replace(observed, job=await self._late_job(key))
+            return await self._deploy.of_finished_run(replace(observed, job=await self._late_job(key)), now)
         job = await self._job_of(key, observed)
         if job is not None:
             observed = replace(observed, job=job.state, log=self._progress.look(key, observed.status, job.state, now))
@@ -93,9 +99,15 @@ class Observer:
             if job.state.end is not None:
                 return replace(observed, pod=edge.pod_end(pods.items))
             return replace(observed, stuck=edge.why_not_running(pods.items))
-        if job is None and (guarded := guard_key(observed.metadata, observed.spec)) is not None:
+        if job is None:
+            return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
+        return observed
+
+    async def _guarded(self, key: Key, entry: RunEntry, observed: RunObserved, spec: RetrainJobSpec) -> RunObserved:
+        """With the guard of a run that has no Job."""
+        if (guarded := guard_key(observed.metadata, spec)) is not None:
             is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
-            guard = await observe_guard(self._cluster, self._cache, observed.metadata, observed.spec, guarded, is_new=is_new)
+            guard = await observe_guard(self._cluster, self._cache, observed.metadata, spec, guarded, is_new=is_new)
             if guard.state is GuardState.OWN:
                 # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
                 await self._refresh(RUNS, key)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from retrain_operator.api.deploy import TargetKind
 from retrain_operator.api.names import Key
 from retrain_operator.api.schedule import TickDecision
 
@@ -54,7 +55,25 @@ class DeleteRun:
     uid: str
 
 
-Action = CreateRun | CreateJob | TakeGuard | DeleteJob | WriteStatus | DeleteRun
+@dataclass(frozen=True, slots=True)
+class SwapSlot:
+    """Write this slot, by create or, with a version, by compare-and-swap."""
+
+    body: Body
+    told: str  # what changes, for the log
+
+
+@dataclass(frozen=True, slots=True)
+class PatchTarget:
+    """Bring a target to a model, if it is still of this version."""
+
+    kind: TargetKind
+    key: Key
+    patch: Body
+    version: str
+
+
+Action = CreateRun | CreateJob | TakeGuard | DeleteJob | WriteStatus | DeleteRun | SwapSlot | PatchTarget
 
 
 @dataclass(frozen=True, slots=True)

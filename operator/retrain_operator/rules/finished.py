@@ -10,9 +10,11 @@ from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.manifests.runs import retry_run
 from retrain_operator.rules import reasons
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteJob, DeleteRun, Event, WriteStatus
+from retrain_operator.rules.deploy import deploy, is_undecided
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.run_status import write
 
+SLOT_RECHECK = timedelta(minutes=15)  # how late the record of a model goes that is nothing to go back to any more
 ATTEMPTS_RECHECK = timedelta(minutes=1)  # how late the first of several attempts goes after the last
 
 
@@ -24,6 +26,8 @@ def after_the_end(observed: RunObserved, now: datetime) -> Decision:
         # It was asked for before the end was known, and nothing will come of it. Until it is gone it is in the way.
         end = DeleteJob(Key(observed.metadata.namespace, late.name), late.uid)
         return Decision(actions=() if late.deleting else (end,))
+    if is_undecided(observed.status) and not isinstance(observed.spec, InvalidSpec):
+        return deploy(replace(observed, status=acknowledged), observed.spec, now)
     following = observed.status.next_attempt
     if following is None or following.made or isinstance(observed.spec, InvalidSpec):
         return _expire(observed, write(observed, acknowledged), now)
@@ -73,4 +77,6 @@ def _expire(observed: RunObserved, decision: Decision, now: datetime) -> Decisio
     if observed.next_made:
         # The attempts after the first are its own and go with it: it waits until the last has expired.
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
+    if observed.slot is not None and observed.slot.needs(observed.metadata.uid):
+        return replace(decision, wake_at=now + SLOT_RECHECK)
     return Decision(actions=(DeleteRun(observed.metadata.key, observed.metadata.uid),))

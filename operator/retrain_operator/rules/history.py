@@ -74,12 +74,15 @@ class Pruning:
     wake_at: datetime | None
 
 
-def prunable(spec: RetrainScheduleSpec, schedule: ObjectMeta, runs: Sequence[ChildRun], now: datetime) -> Pruning:
+def prunable(
+    spec: RetrainScheduleSpec, schedule: ObjectMeta, runs: Sequence[ChildRun], now: datetime, in_slots: frozenset[str] = frozenset()
+) -> Pruning:
     """Finished runs beyond the history limits, and those whose time to live is over. All were counted before: see `account`.
 
-    Only runs that this schedule made: what a person made, a person removes, or its own time to live.
+    Only runs that this schedule made: what a person made, a person removes, or its own time to live. `in_slots`: UIDs of the runs whose
+    models are live, or are ones to go back to.
     """
-    own = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not _is_needed(run, runs)]
+    own = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not _is_needed(run, runs, in_slots)]
     own.sort(key=lambda run: (run.completion_time or run.created, run.name))
     failed = [run for run in own if run.phase is Phase.FAILED]
     others = [run for run in own if run.phase is not Phase.FAILED]
@@ -91,8 +94,10 @@ def prunable(spec: RetrainScheduleSpec, schedule: ObjectMeta, runs: Sequence[Chi
     return Pruning((*beyond, *expired), min(later, default=None))
 
 
-def _is_needed(run: ChildRun, runs: Sequence[ChildRun]) -> bool:
+def _is_needed(run: ChildRun, runs: Sequence[ChildRun], in_slots: frozenset[str]) -> bool:
     """Whether something still reads the record: then it stays, whatever limits and times say."""
+    if run.deploying or run.uid in in_slots:
+        return True
     # An attempt whose forerunner has not noted that it was made would be made again.
     is_noted = run.root_uid is None or not any(each.next_pending and run.root_uid in (each.uid, each.root_uid) for each in runs)
     # A run that was replaced leads its replacement to what that one waits for: see Cache.replaces_unfinished.

@@ -10,6 +10,8 @@ from retrain_operator.api.contract import Progress
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.rules.rollout import TargetObserved
+from retrain_operator.rules.slot import SlotObserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class ChildRun:
     replaces: str | None = None
     tells_nothing: bool = False  # of how training goes: it was replaced, or the guard kept it from starting
     expires_at: datetime | None = None  # when its time to live is over
+    deploying: bool = False  # finished, and what becomes of its model is not decided
+    slot: str | None = None  # ConfigMap of the slot in which its model was, or is
 
     @property
     def is_finished(self) -> bool:
@@ -75,6 +79,10 @@ class ScheduleObserved:
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
     readings: Readings | None = None  # while an evaluation of the drift policy is due and its signals have been read
+    slot: SlotObserved | None = None  # read only when a rollback or a release is asked for or under way
+    targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
+    deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
+    in_slots: frozenset[str] = frozenset()  # UIDs of runs that slots need; read only before such a run is pruned
 
 
 class JobEnd(StrEnum):
@@ -158,3 +166,6 @@ class RunObserved:
     next_taken: bool = False  # the name of its next attempt belongs to something else
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
     log: LogRead | None = None  # only while it runs
+    slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
+    targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot
+    deploy_refused: str | None = None  # why the API server refused the last write to slot or targets

@@ -59,6 +59,29 @@ REPLACING = "Replacing"  # Pending: the run that it replaces is being ended
 GUARD_ENDING = "GuardEnding"  # Pending: the Job of a run that was deleted is not gone yet
 STOPPING = "Stopping"  # Pending or Running: it is being ended before its time
 
+# Deployed of a RetrainJob; most are events as well
+DEPLOYING = "Deploying"  # Unknown: the model is trained, and it is being decided whether it goes live
+ROLLING_OUT = "RollingOut"  # Unknown: the slot has the model, and its targets are being rolled out
+ROLLING_BACK = "RollingBack"  # Unknown: the rollout took too long, and the targets are being rolled back to the model before
+DEPLOYED = "Deployed"  # True: the slot has the model, and all targets were seen to serve it
+GATE_FAILED = "GateFailed"  # False: a gate did not pass; the message has the comparison
+HELD_BY_ROLLBACK = "HeldByRollback"  # False: a rollback holds deploys until a run with other data, or until it is released
+NEWER_DEPLOYED = "NewerDeployed"  # False: a newer run's model went live before it, or a newer run replaces this one
+SLOT_TAKEN = "SlotTaken"  # False: a ConfigMap with the slot's name is not ours
+SLOT_UNREADABLE = "SlotUnreadable"  # False: somebody edited the slot's record, and it cannot be read
+SLOT_UNNAMED = "SlotUnnamed"  # False: a run without a schedule and without a guard-key label has no slot
+TARGET_NOT_FOUND = "TargetNotFound"  # False: a target does not exist, or its kind is not served
+TARGET_NOT_OPTED_IN = "TargetNotOptedIn"  # False: a target does not name the schedule in its annotation retrain.dev/deploy-from
+TARGET_UNFIT = "TargetUnfit"  # False: an InferenceService has no spec.predictor.model to set storageUri in
+DEPLOY_REFUSED = "DeployRefused"  # False: the API server refuses the write to the slot or to a target
+ROLLOUT_TIMEOUT = "RolloutTimeout"  # False: a target did not serve the model within rolloutTimeoutSeconds
+ROLLED_BACK = "RolledBack"  # False: somebody rolled the model back before its rollout was complete; also events of rollbacks
+
+# Rollback of a slot, events on the RetrainSchedule
+ROLLBACK_IMPOSSIBLE = "RollbackImpossible"  # there is nothing to go back to
+ROLLBACK_TIMEOUT = "RollbackTimeout"  # a target did not serve the restored model in time
+RELEASED = "Released"  # a rollback holds no deploys any more
+
 # Events
 RUN_CREATED = "RunCreated"  # on the schedule: a tick, a request or drift made a RetrainJob
 RUN_STARTED = "RunStarted"  # on the run: its pod runs

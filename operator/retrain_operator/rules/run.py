@@ -114,7 +114,8 @@ def _start(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
         message = f"the Job of RetrainJob {guard.holder}, which is gone, is not gone yet"
         return replace(write(observed, going(observed, Phase.PENDING, reasons.GUARD_ENDING, message, now)), wake_at=now + GUARD_RECHECK)
     try:
-        create = CreateJob(job_of(metadata, without_stale_check(spec, now), label))
+        champion = observed.slot.slot.current if observed.slot is not None else None
+        create = CreateJob(job_of(metadata, without_stale_check(spec, now), label, champion))
     except InvalidSpec as problem:
         return finish(observed, _refusal(problem.reason, problem.message), now)
     if key is None:

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from retrain_operator.api.contract import Outcome
+from retrain_operator.api.deploy import DeploymentState, DeploymentStatus
 from retrain_operator.api.job import DuplicateGuard, Phase, RetrainJobStatus, RunSummary
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
@@ -14,6 +15,7 @@ from retrain_operator.rules.retry import next_attempt
 
 READY = "Ready"
 STALLED = "Stalled"
+DEPLOYED = "Deployed"
 _SUMMARY_METRICS = 2  # as many as fit into a column of kubectl get
 
 
@@ -51,6 +53,12 @@ def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: Duplicat
     if end.error is not None and not isinstance(observed.spec, InvalidSpec):
         following = next_attempt(observed.metadata, observed.spec, end.error, completed)
     artifact = end.result.artifact if end.result else None
+    deployment = None
+    if artifact is not None and not failed and not isinstance(observed.spec, InvalidSpec) and observed.spec.deploy is not None:
+        # In this same write, so that a crash before the model goes live is found by whoever comes next.
+        deployment = DeploymentStatus(slot=observed.spec.deploy.slot, state=DeploymentState.PENDING, time=now)
+        told = "the model is trained, and it is being decided whether it goes live"
+        conditions.append(condition(old.conditions, DEPLOYED, None, reasons.DEPLOYING, told, generation=generation, now=now))
     status = old.model_copy(
         update={
             "observed_generation": generation,
@@ -66,6 +74,7 @@ def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: Duplicat
             "next_attempt": following,
             "stopping": None,
             "duplicate_guard": guard or old.duplicate_guard,
+            "deployment": deployment,
             "summary": RunSummary(
                 result=reason if guard is not None else _summary(end),
                 model=artifact.sha256[:12] if artifact else None,

@@ -27,6 +27,7 @@ from retrain_operator.rules.history import Account, Pruning, account, prunable
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
 from retrain_operator.rules.request import RequestPlan, plan_request
+from retrain_operator.rules.rollback import plan_rollback
 from retrain_operator.rules.telling import event_of, events_of_ticks
 from retrain_operator.rules.ticks import Held, TickPlan, dropped, plan
 
@@ -51,14 +52,27 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
     """What to do about a schedule. `now` is aware UTC with whole seconds, as every time of the API."""
     if observed.metadata.deletion_timestamp is not None:
         return Decision()  # its runs go with it, by their owner references
+    rollback = plan_rollback(observed, now)
+    decision = _decide(observed, now, rollback.changes)
+    return replace(
+        decision,
+        # Last: what cannot be rolled back must not keep a tick from its run.
+        actions=(*decision.actions, *rollback.actions),
+        events=(*decision.events, *rollback.events),
+        wake_at=min((each for each in (decision.wake_at, rollback.wake_at) if each is not None), default=None),
+    )
+
+
+def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object]) -> Decision:
+    """Without rollbacks; `changes` of the status come from them."""
     counted = account(observed.status, _own(observed))
     try:
         spec, cron = _accepted(observed)
     except InvalidSpec as problem:
-        return _refused(observed, problem, counted, now)
+        return _refused(observed, problem, counted, changes, now)
     planned = _planned(observed, spec, cron, counted, now)
-    status = _status(observed, counted, now, ready=_ready(planned), planned=planned)
-    pruning = prunable(spec, observed.metadata, observed.runs, now)
+    status = _status(observed, counted, now, ready=_ready(planned), planned=planned).model_copy(update=changes)
+    pruning = prunable(spec, observed.metadata, observed.runs, now, observed.in_slots)
     return Decision(
         # Status before pruning: a crash between them would count a run never, or make it again.
         actions=(*_creates(observed, planned, counted), *_write(observed.status, status), *_prunes(observed, pruning)),
@@ -108,7 +122,7 @@ def _held(spec: RetrainScheduleSpec, paused: Pause) -> str | None:
 
 def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
     metadata, spec, last = observed.metadata, planned.spec, counted.last_trained
-    previous = Previous(**last.model_dump()) if last else None
+    previous = Previous(**last.model_dump(exclude={"metrics"})) if last else None
     creates = []
     made, request = planned.request.made, planned.request.last
     if made is not None and request is not None:
@@ -168,11 +182,11 @@ def _ready(planned: _Plan) -> tuple[bool, str, str]:
     return True, reasons.SCHEDULING, "the schedule is accepted"
 
 
-def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account, now: datetime) -> Decision:
+def _refused(observed: ScheduleObserved, problem: InvalidSpec, counted: Account, changes: dict[str, object], now: datetime) -> Decision:
     """Nothing starts and no tick is taken, but the runs that exist are still accounted for, and pruned where the limits can be read."""
-    status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), planned=None)
-    spec = observed.spec
-    pruning = Pruning((), None) if isinstance(spec, InvalidSpec) else prunable(spec, observed.metadata, observed.runs, now)
+    status = _status(observed, counted, now, ready=(False, problem.reason, problem.message), planned=None).model_copy(update=changes)
+    spec, nothing = observed.spec, Pruning((), None)
+    pruning = nothing if isinstance(spec, InvalidSpec) else prunable(spec, observed.metadata, observed.runs, now, observed.in_slots)
     before = find(observed.status.conditions, READY)
     known = before is not None and (before.reason, before.message) == (problem.reason, problem.message)
     events = () if known else (Event("Warning", problem.reason, problem.message),)
