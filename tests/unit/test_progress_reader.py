@@ -1,8 +1,8 @@
 """The logs of running runs are read now and then, and no trouble with a log is trouble for a run. Virtual time; runs take ten minutes."""
 
 import asyncio
-import logging
 import json
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
