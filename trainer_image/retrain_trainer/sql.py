@@ -34,13 +34,13 @@ def fetch(uri: str, query: str | None, path: str) -> str:
         message = "data.format sql needs config.query, one SELECT, e.g. SELECT age, country, churned FROM customers"
         raise Failure(Reason.BAD_CONFIGURATION, message)
     engine, shown = _open(uri)
-    import pyarrow.parquet
+    from pyarrow import parquet  # type: ignore[import-untyped]
 
     with reaching(shown, is_local=False), _meant(shown, is_connected=False), engine.connect() as connection:
         with _meant(shown, is_connected=True):
             options = {"no_parameters": True, "stream_results": True, "max_row_buffer": FETCH_ROWS}  # a % is a %
             table = _table(connection.execution_options(**options).exec_driver_sql(query), shown)
-        pyarrow.parquet.write_table(table, path)
+        parquet.write_table(table, path)
     return shown
 
 
