@@ -392,6 +392,10 @@ _FULL_TEMPLATE = template(
     activeDeadlineSeconds=1,
 )
 ACCEPTED = [
+    pytest.param(
+        run(data={"uri": "postgresql+psycopg://reader@db.shop:5432/shop", "format": "sql", "check": "Skip"}),
+        id="a database, whose port is no password",
+    ),
     pytest.param(schedule(), id="schedule: minimal"),
     pytest.param(
         schedule(
