@@ -34,7 +34,7 @@ bench: $(VENV)/.developing ## Measure speed and memory beside the native CronJob
 	@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.bench
 
-bench-trainer: $(VENV)/.developing ## Measure the trainer's time and memory; writes docs/benchmarks-trainer.md (about 20 minutes)
+bench-trainer: $(VENV)/.developing ## Measure the trainer's time and memory; writes docs/benchmarks-trainer.md (a few minutes)
 	$(BIN)/python -m tests.bench.trainer
 
 lint: $(VENV)/.developing ## ruff, mypy strict, import-linter

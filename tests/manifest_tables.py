@@ -86,6 +86,11 @@ REFUSED_BY_RULE = [
         ["spec.data", "set data.check: Skip beside data.maxAgeSeconds"],
         id="maxAgeSeconds without the check",
     ),
+    pytest.param(
+        run(data={"uri": "postgresql://reader:hunter2@db/shop", "format": "sql"}),
+        ["spec.data", "leave the password out of data.uri"],
+        id="a database's password",
+    ),
     pytest.param(schedule(schedule="0 2 * *"), _FIVE_FIELDS, id="four cron fields"),
     pytest.param(schedule(schedule="0 0 2 * * 0"), [*_FIVE_FIELDS, "seconds are not supported"], id="six cron fields: seconds"),
     pytest.param(schedule(schedule=""), _FIVE_FIELDS, id="empty schedule"),
@@ -302,7 +307,10 @@ REFUSED_BY_SCHEMA = [
         id="data maxAgeSeconds 0",
     ),
     pytest.param(
-        run(data={"uri": "s3://lake/x", "format": "xlsx"}), "spec.data.format", 'supported values: "csv", "parquet"', id="data format xlsx"
+        run(data={"uri": "s3://lake/x", "format": "xlsx"}),
+        "spec.data.format",
+        'supported values: "csv", "parquet", "sql"',
+        id="data format xlsx",
     ),
     pytest.param(
         run(trainer={"image": IMAGE, "imagePullPolicy": "Sometimes"}),
@@ -384,6 +392,10 @@ _FULL_TEMPLATE = template(
     activeDeadlineSeconds=1,
 )
 ACCEPTED = [
+    pytest.param(
+        run(data={"uri": "postgresql+psycopg://reader@db.shop:5432/shop", "format": "sql", "check": "Skip"}),
+        id="a database, whose port is no password",
+    ),
     pytest.param(schedule(), id="schedule: minimal"),
     pytest.param(
         schedule(

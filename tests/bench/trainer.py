@@ -154,9 +154,13 @@ def main() -> None:
         took = f"{skipped.wall_s:.2f} s ({skipped.cpu_s:.2f} s of CPU)"
         told = f"Unchanged data ({skip_bytes / 2**20:.0f} MiB): skipped in {took}; goal {GOAL_SKIP_S:.0f} s."
         print(told, flush=True)
-        for i, case in enumerate(each for each in CASES if not names or each.name.startswith(names)):
+        cases = [each for each in CASES if not names or each.name.startswith(names)]
+        for i, case in enumerate(cases, 1):
+            print(f"{i} of {len(cases)}: {case.name} …", flush=True)
             rows.append(cells(case, train(case, folder, f"run-{i}")))
-            print(" | ".join(rows[-1]), flush=True)
+            print(
+                "    " + ", ".join(f"{column} {cell}" for column, cell in zip(COLUMNS[1:], rows[-1][1:], strict=True) if cell), flush=True
+            )
     if not options.no_page:
         loads = f"load average {load_at_start} at the start, {report.load()} at the end"
         began = f"Started {started:%Y-%m-%d %H:%M} UTC on {report.machine()}; {loads}."

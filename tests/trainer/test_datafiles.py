@@ -13,6 +13,7 @@ from retrain_trainer.contract import DataSelect
 from retrain_trainer.datafiles import find
 from retrain_trainer.location import Location, locate
 from tests.trainer.harness import Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import customers, write_csv
 
 SECONDS = {"1.csv": 300, "2.csv": 500, "3.csv": 500, "sub/4.csv": 900, ".5.csv": 999}
@@ -91,11 +92,12 @@ def test_newest_as_storages_tell_it(
     assert ("the last by name counts as the newest" in caplog.text) == (expected == "c.csv")
 
 
-def test_the_file_that_was_taken_is_named(trainer: Trainer) -> None:
+def test_the_file_that_was_taken_is_named(trainer: Trainer, caplog: pytest.LogCaptureFixture) -> None:
     for name, rows, modified_s in (("jan", 100, 1), ("feb", 200, 3), ("march", 100, 2)):
         os.utime(write_csv(trainer.folder / f"lake/{name}.csv", customers(rows)), (modified_s, modified_s))
     config = {"task": "tabular", "estimator": "sklearn.tree.DecisionTreeClassifier", "target": "churned"}
-    run = trainer.run(config, DATA_URI=f"{trainer.folder}/lake/*.csv")
+    with caplog.at_level("INFO"):
+        run = run_here(trainer, config, DATA_URI=f"{trainer.folder}/lake/*.csv")
     assert run.result["data"]["rows"] == 200
     assert [file["path"] for file in trainer.manifest_of()["data"]["files"]] == ["feb.csv"]
-    assert "takes the newest of 3 files, feb.csv" in run.stderr
+    assert "takes the newest of 3 files, feb.csv" in caplog.text

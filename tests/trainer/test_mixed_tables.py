@@ -6,6 +6,7 @@ from datetime import date, timedelta
 import pytest
 
 from tests.trainer.harness import Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import HEADER, customers, write_csv
 
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
@@ -45,8 +46,9 @@ def test_rare_classes_are_found_when_classes_are_balanced(trainer: Trainer, esti
     data = str(write_csv(trainer.folder / "fraud.csv", payments(), FRAUD_HEADER))
     config: dict[str, object] = {"task": "tabular", "estimator": estimator, "target": "fraud", "drop": ["country"]}
     config["params"] = {"max_iter": 5000} if estimator == LOGISTIC else {"n_estimators": 30}
-    plain = trainer.run(config, DATA_URI=data, RUN_ID="plain").result["metrics"]
-    balanced = trainer.run({**config, "classWeight": "balanced"}, DATA_URI=data, RUN_ID="balanced").result["metrics"]
+    plain = run_here(trainer, config, DATA_URI=data, RUN_ID="plain").result["metrics"]
+    balanced = run_here(trainer, {**config, "classWeight": "balanced"}, DATA_URI=data, RUN_ID="balanced").result["metrics"]
+    print(f"\nplain {plain}\nbalanced {balanced}")  # the trainer's README quotes them
     assert plain["accuracy"] > 0.95
     assert plain["recall"] < 0.3
     assert balanced["recall"] > 0.6
@@ -55,8 +57,8 @@ def test_rare_classes_are_found_when_classes_are_balanced(trainer: Trainer, esti
 
 def test_every_kind_of_column_is_trained_on(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "fraud.csv", payments(400), FRAUD_HEADER)
-    run = trainer.run({"task": "tabular", "estimator": LOGISTIC, "params": {"max_iter": 5000}, "target": "fraud"}, DATA_URI=str(data))
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, {"task": "tabular", "estimator": LOGISTIC, "params": {"max_iter": 5000}, "target": "fraud"}, DATA_URI=str(data))
+    assert run.code == 0, run.message
     assert trainer.manifest_of()["table"]["columns"] == {"amount": "number", "night": "number", "day": "date", "country": "text"}
 
 
@@ -70,8 +72,8 @@ def test_every_kind_of_column_is_trained_on(trainer: Trainer) -> None:
     ],
 )
 def test_class_weight_that_cannot_be_exits_2(trainer: Trainer, config: dict[str, object], message: str) -> None:
-    run = trainer.run({"task": "tabular", "classWeight": "balanced", **config})
-    assert (run.code, run.result["error"]["reason"]) == (2, "BadConfiguration"), run.stderr
+    run = run_here(trainer, {"task": "tabular", "classWeight": "balanced", **config})
+    assert (run.code, run.result["error"]["reason"]) == (2, "BadConfiguration"), run.message
     assert message in run.result["error"]["message"]
 
 
@@ -83,7 +85,7 @@ def test_a_window_chooses_rows_and_is_no_feature(trainer: Trainer, window: str, 
     table = [(*row, SEASONS[i % 2]) for i, row in enumerate(customers())]
     data = write_csv(trainer.folder / "churn.csv", table, (*HEADER, "season"))
     config = {"task": "tabular", "estimator": "sklearn.tree.DecisionTreeClassifier", "target": "churned", "windowColumn": "season"}
-    run = trainer.run(config, DATA_URI=str(data), WINDOW=window)
+    run = run_here(trainer, config, DATA_URI=str(data), WINDOW=window)
     assert run.result["data"]["rows"] == rows
     assert list(trainer.manifest_of()["table"]["columns"]) == ["age", "country", "spend"]
 
@@ -91,6 +93,6 @@ def test_a_window_chooses_rows_and_is_no_feature(trainer: Trainer, window: str, 
 def test_a_window_without_rows_exits_4(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.csv", customers())
     config = {"task": "tabular", "estimator": "sklearn.tree.DecisionTreeClassifier", "target": "churned", "windowColumn": "country"}
-    run = trainer.run(config, DATA_URI=str(data), WINDOW="uk")
+    run = run_here(trainer, config, DATA_URI=str(data), WINDOW="uk")
     assert (run.code, run.result["error"]["reason"]) == (4, "TooLittleData")
     assert "it has at, de, fr" in run.result["error"]["message"]

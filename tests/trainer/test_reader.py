@@ -19,6 +19,7 @@ from sklearn.preprocessing import FunctionTransformer  # type: ignore[import-unt
 
 from retrain_trainer.artifact_cli import main
 from tests.trainer.harness import Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import HEADER, customers, write_csv
 
 Told = pytest.CaptureFixture[str]
@@ -31,8 +32,8 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [(*row, f"2026-01-{i % 28 + 1:02}") for i, row in enumerate(customers())]
     data = write_csv(trainer.folder / "churn.csv", rows, (*HEADER, "joined"))
     config = {"task": "tabular", "estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 5000}, "target": "churned"}
-    run = trainer.run(config, DATA_URI=str(data), WINDOW="2025-26")
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, config, DATA_URI=str(data), WINDOW="2025-26")
+    assert run.code == 0, run.message
     return trainer.output / "runs" / "run-1"
 
 
@@ -41,8 +42,8 @@ def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a recommender's run."""
     trainer = Trainer(tmp_path_factory.mktemp("songs"))
     config = {"task": "recommender", "algorithm": "ease", "userColumn": "user", "itemColumn": "item", "timeColumn": "time"}
-    run = trainer.run(config, DATA_URI="synthetic:interactions?users=60&items=30&n=900")
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, config, DATA_URI="synthetic:interactions?users=60&items=30&n=900")
+    assert run.code == 0, run.message
     return trainer.output / "runs" / "run-1"
 
 
@@ -218,7 +219,9 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path: Path) -> None:
     rows: list[tuple[str, ...]] = [("007" if i % 2 else "x1", str(i % 2)) for i in range(40)]
     data = write_csv(tmp_path / "codes.csv", rows, ("code", "y"))
     assert (
-        trainer.run({"task": "tabular", "estimator": "sklearn.linear_model.LogisticRegression", "target": "y"}, DATA_URI=str(data)).code
+        run_here(
+            trainer, {"task": "tabular", "estimator": "sklearn.linear_model.LogisticRegression", "target": "y"}, DATA_URI=str(data)
+        ).code
         == 0
     )
     new = write_csv(tmp_path / "new.csv", [("007",), ("007",)], ("code",))

@@ -1,6 +1,7 @@
 """What the README shows to people is true."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from tests.contract import check
-from tests.trainer.harness import DEADLINE_S, REPOSITORY, TRAINER, Trainer
+from tests.trainer.harness import DEADLINE_S, REPOSITORY, TRAINER, Trainer, base_environment
 
 README = (TRAINER / "README.md").read_text(encoding="utf-8")
 
@@ -19,6 +20,29 @@ def script() -> str:
     found = re.search(r"```python\n(.*?)```", README, re.DOTALL)
     assert found is not None
     return found.group(1)
+
+
+def test_the_way_of_a_new_user(trainer: Trainer) -> None:
+    """Every command under Try it, one after the other."""
+    walk = re.search(r"```sh\n(.*?)```", README, re.DOTALL)
+    assert walk is not None
+    environment = base_environment() | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", walk[1]],
+        env=environment,
+        cwd=trainer.folder,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for told in ("accuracy 0.9", "predicts   target", "user,item,score"):
+        assert told in done.stdout
+    assert done.stderr.count("trained: Trained") == 3
+    searched = json.loads((trainer.folder / "models/runs/searched/manifest.json").read_text())
+    assert (searched["config"]["trials"], searched["champion"]["error"], searched["champion"]["refitted"]) == (10, None, False)
+    assert searched["metrics"]["log_loss"] < searched["champion"]["metrics"]["log_loss"]
 
 
 @pytest.mark.parametrize(("mode", "outcome"), [("Execute", "trained"), ("Simulate", "simulated")])

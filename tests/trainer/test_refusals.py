@@ -1,4 +1,4 @@
-"""Every exit code that can be reached, by real processes: the code, the reason, and a message that helps."""
+"""Every exit code that can be reached: the code, the reason, and a message that helps. Each code by a real process at least once."""
 
 import http.server
 import socket
@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract import check
 from tests.trainer.harness import TREE, Trainer, write_module
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import customers, write_csv
 
 RIDGE = {"task": "tabular", "estimator": "sklearn.linear_model.Ridge"}
@@ -51,7 +52,7 @@ def assert_failed(trainer: Trainer, run: Any, code: int, reason: str, message: s
     ],
 )
 def test_bad_configuration_exits_2(trainer: Trainer, config: object, reason: str, message: str) -> None:
-    assert_failed(trainer, trainer.run(config), 2, reason, message)
+    assert_failed(trainer, run_here(trainer, config), 2, reason, message)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_bad_configuration_exits_2(trainer: Trainer, config: object, reason: str
         pytest.param({"DATA_URI": "sklearn:titanic"}, "BadConfiguration", "breast_cancer", id="data: unknown data set"),
         pytest.param({"DATA_URI": "ftp://host/x.csv"}, "BadConfiguration", "ftp", id="data: unknown protocol"),
         pytest.param({"DATA_URI": "x.csv::file://y"}, "BadConfiguration", "chained", id="data: chained"),
-        pytest.param({"DATA_FORMAT": "xml", "DATA_URI": "x.csv"}, "BadConfiguration", "csv or parquet", id="format: unknown"),
+        pytest.param({"DATA_FORMAT": "xml", "DATA_URI": "x.csv"}, "BadConfiguration", "csv, parquet or sql", id="format: unknown"),
         pytest.param({"DATA_FORMAT": "csv"}, "BadConfiguration", "leave out", id="format: for a data set"),
         pytest.param({"OUTPUT_URI": ""}, "BadConfiguration", "spec.output.uri", id="output: none"),
         pytest.param({"OUTPUT_URI": "https://host/x"}, "BadConfiguration", "http", id="output: a web server"),
@@ -75,7 +76,7 @@ def test_bad_configuration_exits_2(trainer: Trainer, config: object, reason: str
     ],
 )
 def test_bad_spec_exits_2(trainer: Trainer, given: dict[str, Any], reason: str, message: str) -> None:
-    assert_failed(trainer, trainer.run(**given), 2, reason, message)
+    assert_failed(trainer, run_here(trainer, **given), 2, reason, message)
 
 
 def test_csv_without_a_target_exits_2(trainer: Trainer) -> None:
@@ -85,7 +86,7 @@ def test_csv_without_a_target_exits_2(trainer: Trainer) -> None:
 
 def test_files_of_unknown_format_exit_2(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.txt", customers())
-    assert_failed(trainer, trainer.run(DATA_URI=str(data)), 2, "BadConfiguration", "data.format")
+    assert_failed(trainer, run_here(trainer, DATA_URI=str(data)), 2, "BadConfiguration", "data.format")
 
 
 @pytest.mark.parametrize("uri", ["missing.csv", "missing/*.csv", "."])
@@ -105,13 +106,13 @@ def test_data_that_is_not_there_exits_3(trainer: Trainer, uri: str) -> None:
 )
 def test_data_that_cannot_be_parsed_exits_3(trainer: Trainer, name: str, content: bytes) -> None:
     (trainer.folder / name).write_bytes(content)
-    assert_failed(trainer, trainer.run({**TREE, "target": "b"}, DATA_URI=f"{trainer.folder}/{name}"), 3, "DataUnreadable", name)
+    assert_failed(trainer, run_here(trainer, {**TREE, "target": "b"}, DATA_URI=f"{trainer.folder}/{name}"), 3, "DataUnreadable", name)
 
 
 def test_parts_with_other_columns_exit_3(trainer: Trainer) -> None:
     write_csv(trainer.folder / "parts" / "1.csv", customers())
     write_csv(trainer.folder / "parts" / "2.csv", [("1", "2")], ("age", "income"))
-    run = trainer.run({**TREE, "target": "churned"}, DATA_URI=f"{trainer.folder}/parts")
+    run = run_here(trainer, {**TREE, "target": "churned"}, DATA_URI=f"{trainer.folder}/parts")
     assert_failed(trainer, run, 3, "DataUnreadable", "income")
 
 
@@ -141,7 +142,7 @@ def test_data_that_cannot_be_trained_on_exits_4(
 ) -> None:
     data = write_csv(trainer.folder / "data.csv", rows, ("x", "y"))
     config = {**config, "target": "y", "params": {}}
-    assert_failed(trainer, trainer.run(config, DATA_URI=str(data)), 4, reason, message)
+    assert_failed(trainer, run_here(trainer, config, DATA_URI=str(data)), 4, reason, message)
 
 
 def test_a_model_that_cannot_be_written_exits_5(trainer: Trainer) -> None:
@@ -200,14 +201,14 @@ def test_a_web_server_that_fails_exits_7_and_its_query_stays_secret(trainer: Tra
 
 
 def test_a_web_server_without_the_file_exits_3(trainer: Trainer, web: str) -> None:
-    assert_failed(trainer, trainer.run({**TREE, "target": "churned"}, DATA_URI=f"{web}/no.csv"), 3, "DataNotFound", "no.csv")
+    assert_failed(trainer, run_here(trainer, {**TREE, "target": "churned"}, DATA_URI=f"{web}/no.csv"), 3, "DataNotFound", "no.csv")
 
 
 def test_a_web_server_that_is_not_there_exits_7(trainer: Trainer) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))  # bound, but nobody listens
         uri = f"http://127.0.0.1:{free.getsockname()[1]}/churn.csv"
-        assert_failed(trainer, trainer.run({**TREE, "target": "churned"}, DATA_URI=uri), 7, "FetchFailed", "churn.csv")
+        assert_failed(trainer, run_here(trainer, {**TREE, "target": "churned"}, DATA_URI=uri), 7, "FetchFailed", "churn.csv")
 
 
 def test_a_file_of_a_web_server_is_the_same_data(trainer: Trainer, web: str) -> None:
@@ -215,7 +216,7 @@ def test_a_file_of_a_web_server_is_the_same_data(trainer: Trainer, web: str) -> 
     temporary = trainer.folder / "tmp"
     temporary.mkdir()
     config = {**TREE, "target": "churned"}
-    local = trainer.run(config, DATA_URI=f"{trainer.folder}/churn.csv").result
+    local = run_here(trainer, config, DATA_URI=f"{trainer.folder}/churn.csv").result
     fetched = trainer.run(config, DATA_URI=f"{web}/churn.csv?sig=hunter2", RUN_ID="run-2", extra={"TMPDIR": str(temporary)}).result
     assert fetched["data"]["version"] == local["data"]["version"]
     assert fetched["metrics"] == local["metrics"]

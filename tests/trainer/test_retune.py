@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.harness import TREE, Ended, Trainer, write_module
-from tests.trainer.inprocess import Story, tell
+from tests.trainer.inprocess import Story, run_here, tell
 from tests.trainer.tables import customers, write_csv
 from tests.trainer.test_skip import HEAVY
 
@@ -168,8 +168,8 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(trainer: Trainer, tmp
     assert killed.message == ""
     [journal] = storage.iterdir()
     assert journal.name.startswith("first-1-")
-    resumed = trainer.run(SEARCHED, RUN_ID="second-1", ROOT_RUN_ID="first-1", ATTEMPT="2", RETUNE=asked)
-    undisturbed = trainer.run(SEARCHED, RUN_ID="run-1", RETUNE=retune())
+    resumed = run_here(trainer, SEARCHED, RUN_ID="second-1", ROOT_RUN_ID="first-1", ATTEMPT="2", RETUNE=asked)
+    undisturbed = run_here(trainer, SEARCHED, RUN_ID="run-1", RETUNE=retune())
     assert_trained(resumed)
     states = [state for _, _, state in trials_of(trainer, "second-1")]
     assert states == ["complete", "complete", "interrupted", "complete", "complete", "complete"]
@@ -186,14 +186,14 @@ def test_a_folder_that_cannot_be_used_exits_8(trainer: Trainer) -> None:
 
 
 def test_a_deadline_leaves_room_for_the_final_model(trainer: Trainer) -> None:
-    run = trainer.run(SEARCHED, RETUNE=retune(trials=1000, metric="log_loss"), DEADLINE_SECONDS="15")
+    run = run_here(trainer, SEARCHED, RETUNE=retune(trials=1000, metric="log_loss"), DEADLINE_SECONDS="5")
     assert_trained(run)
     assert search_of(trainer)["endedBy"] == "deadline"
     assert run.progress[-1]["progressPercentage"] == 100
 
 
 def test_unchanged_data_and_search_are_skipped_and_another_search_is_not(trainer: Trainer) -> None:
-    first = trainer.run(SEARCHED, RETUNE=retune())
+    first = run_here(trainer, SEARCHED, RETUNE=retune())
     before = {
         "DATA_CHECK": "Skip",
         "PREVIOUS_DATA_VERSION": first.result["data"]["version"],
@@ -203,7 +203,7 @@ def test_unchanged_data_and_search_are_skipped_and_another_search_is_not(trainer
     skipped = trainer.run(SEARCHED, extra={"PYTHONPROFILEIMPORTTIME": "1"}, RUN_ID="run-2", RETUNE=asked, **before)
     assert skipped.result["outcome"] == "skipped"
     assert not HEAVY.search(skipped.stderr)
-    assert trainer.run(SEARCHED, RUN_ID="run-3", RETUNE=retune(trials=3), **before).result["outcome"] == "trained"
+    assert run_here(trainer, SEARCHED, RUN_ID="run-3", RETUNE=retune(trials=3), **before).result["outcome"] == "trained"
 
 
 def test_a_simulation_checks_the_search_and_tries_nothing(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ from retrain_trainer import memory
 from retrain_trainer.contract import Failure, Reason
 from tests.contract import check
 from tests.trainer.harness import TREE, Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import customers, write_csv
 from tests.trainer.test_training import shape
 
@@ -19,19 +20,19 @@ def test_simulate_leaves_nothing_behind(trainer: Trainer) -> None:
 
 
 def test_simulate_needs_no_output(trainer: Trainer) -> None:
-    assert trainer.run(MODE="Simulate", OUTPUT_URI="").result["outcome"] == "simulated"
+    assert run_here(trainer, MODE="Simulate", OUTPUT_URI="").result["outcome"] == "simulated"
 
 
 def test_simulate_says_that_a_run_would_be_skipped(trainer: Trainer) -> None:
-    before = trainer.run(MODE="Simulate").result
+    before = run_here(trainer, MODE="Simulate").result
     given = {"PREVIOUS_DATA_VERSION": before["data"]["version"], "PREVIOUS_CONFIG_HASH": before["config"]["hash"]}
-    run = trainer.run(MODE="Simulate", DATA_CHECK="Skip", **given)
+    run = run_here(trainer, MODE="Simulate", DATA_CHECK="Skip", **given)
     assert (run.result["outcome"], run.result["reason"]) == ("simulated", "DataUnchanged")
 
 
 def test_simulate_finds_what_execute_would(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.csv", customers(7))
-    run = trainer.run({**TREE, "target": "churned"}, MODE="Simulate", DATA_URI=str(data))
+    run = run_here(trainer, {**TREE, "target": "churned"}, MODE="Simulate", DATA_URI=str(data))
     assert (run.code, run.result["reason"]) == (4, "TooLittleData")
 
 

@@ -9,7 +9,8 @@ import pytest
 from retrain_trainer.config import config_hash
 from retrain_trainer.dataversion import read_data_set
 from tests.contract import check
-from tests.trainer.harness import TREE, Ended, Trainer
+from tests.trainer.harness import TREE, Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import customers, write_csv
 from tests.trainer.test_training import shape
 
@@ -25,14 +26,13 @@ def before(trainer: Trainer) -> dict[str, str]:
     return {"PREVIOUS_DATA_VERSION": version, "PREVIOUS_CONFIG_HASH": config_hash(CONFIG)}
 
 
-def run_again(trainer: Trainer, before: dict[str, str], config: object = CONFIG, **given: str) -> Ended:
-    environment: dict[str, Any] = {"DATA_URI": f"{trainer.folder}/churn.csv", "DATA_CHECK": "Skip", **before, **given}
-    return trainer.run(config, extra={"PYTHONPROFILEIMPORTTIME": "1"}, **environment)
+def again(trainer: Trainer, before: dict[str, str], **given: str) -> dict[str, Any]:
+    return {"DATA_URI": f"{trainer.folder}/churn.csv", "DATA_CHECK": "Skip", **before, **given}
 
 
 def test_unchanged_is_skipped_without_heavy_imports(trainer: Trainer, before: dict[str, str]) -> None:
     spent_s = cpu_s()
-    run = run_again(trainer, before)
+    run = trainer.run(CONFIG, extra={"PYTHONPROFILEIMPORTTIME": "1"}, **again(trainer, before))
     assert cpu_s() - spent_s < 1
     assert run.code == 0, run.stderr
     assert shape(run.result) == shape(check.read("results/skipped.json"))
@@ -54,7 +54,7 @@ def test_unchanged_is_skipped_without_heavy_imports(trainer: Trainer, before: di
     ],
 )
 def test_anything_else_is_trained(trainer: Trainer, before: dict[str, str], config: object, given: dict[str, str]) -> None:
-    run = run_again(trainer, before, config, **given)
+    run = run_here(trainer, config, **again(trainer, before, **given))
     assert (run.code, run.result["outcome"]) == (0, "trained")
 
 
@@ -63,14 +63,14 @@ def test_a_replaced_row_of_the_same_size_is_trained(trainer: Trainer, before: di
     size = (trainer.folder / "churn.csv").stat().st_size
     rows[7] = (rows[7][0][::-1], *rows[7][1:])
     write_csv(trainer.folder / "churn.csv", rows)
-    run = run_again(trainer, before)
+    run = run_here(trainer, CONFIG, **again(trainer, before))
     assert run.result["outcome"] == "trained"
     assert run.result["data"]["bytes"] == size
     assert run.result["data"]["rows"] == len(customers())
 
 
 def test_the_order_of_keys_is_no_change(trainer: Trainer, before: dict[str, str]) -> None:
-    assert run_again(trainer, before, dict(reversed(CONFIG.items()))).result["outcome"] == "skipped"
+    assert run_here(trainer, dict(reversed(CONFIG.items())), **again(trainer, before)).result["outcome"] == "skipped"
 
 
 def cpu_s() -> float:

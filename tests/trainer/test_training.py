@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract import check
 from tests.trainer.harness import TREE, Ended, Trainer
+from tests.trainer.inprocess import run_here
 from tests.trainer.tables import HEADER, customers, write_csv
 
 CHURN = {"task": "tabular", "estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 1000}, "target": "churned"}
@@ -82,16 +83,16 @@ def test_stdout_holds_progress_and_nothing_else(breast_cancer: tuple[Trainer, En
     ],
 )
 def test_metrics_fit_the_estimator(trainer: Trainer, uri: str, estimator: str, names: list[str]) -> None:
-    run = trainer.run({"task": "tabular", "estimator": estimator}, DATA_URI=uri)
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, {"task": "tabular", "estimator": estimator}, DATA_URI=uri)
+    assert run.code == 0, run.message
     assert list(run.result["metrics"]) == names
     assert all(value is not None for value in run.result["metrics"].values())
 
 
 def test_mixed_columns_with_gaps_are_learned(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.csv", customers())
-    run = trainer.run(CHURN, DATA_URI=str(data))
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, CHURN, DATA_URI=str(data))
+    assert run.code == 0, run.message
     assert run.result["metrics"]["accuracy"] > 0.8
     assert trainer.manifest_of()["table"]["classes"] == ["no", "yes"]
 
@@ -105,18 +106,18 @@ def test_csv_parquet_and_parts_give_the_same_model(trainer: Trainer) -> None:
     write_csv(trainer.folder / "parts" / "year=2025" / "0.csv", rows[:120])
     write_csv(trainer.folder / "parts" / "year=2026" / "0.csv", rows[120:])
     runs = [
-        trainer.run(CHURN, DATA_URI=uri, DATA_SELECT="All", RUN_ID=f"run-{i}")
+        run_here(trainer, CHURN, DATA_URI=uri, DATA_SELECT="All", RUN_ID=f"run-{i}")
         for i, uri in enumerate([str(whole), parquet.as_uri(), str(trainer.folder / "parts"), f"{trainer.folder}/parts/*/*.csv"])
     ]
-    assert [run.code for run in runs] == [0, 0, 0, 0], runs[1].stderr
+    assert [run.code for run in runs] == [0, 0, 0, 0], runs[1].message
     assert all(run.result["metrics"] == runs[0].result["metrics"] for run in runs)
     assert len({run.result["data"]["version"] for run in runs}) == 3, "the folder and its pattern are the same data"
 
 
 def test_an_estimator_that_takes_gaps_gets_them(trainer: Trainer) -> None:
     data = write_csv(trainer.folder / "churn.csv", customers())
-    run = trainer.run({**CHURN, "estimator": BOOSTING, "params": {"max_iter": 5}, "drop": ["country"]}, DATA_URI=str(data))
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, {**CHURN, "estimator": BOOSTING, "params": {"max_iter": 5}, "drop": ["country"]}, DATA_URI=str(data))
+    assert run.code == 0, run.message
     assert list(trainer.manifest_of()["table"]["columns"]) == ["age", "spend"]
 
 
@@ -124,8 +125,8 @@ def test_a_metric_that_is_not_defined_is_null(trainer: Trainer) -> None:
     """r2 of a holdout of one row."""
     data = write_csv(trainer.folder / "line.csv", [(str(i), str(2 * i)) for i in range(12)], ("x", "y"))
     config = {"task": "tabular", "estimator": "sklearn.linear_model.Ridge", "target": "y", "holdout": {"fraction": 0.05}}
-    run = trainer.run(config, DATA_URI=str(data))
-    assert run.code == 0, run.stderr
+    run = run_here(trainer, config, DATA_URI=str(data))
+    assert run.code == 0, run.message
     assert run.result["evaluation"]["n"] == 1
     assert run.result["metrics"]["r2"] is None
     assert run.progress[-1]["metrics"]["r2"] is None
@@ -133,7 +134,7 @@ def test_a_metric_that_is_not_defined_is_null(trainer: Trainer) -> None:
 
 
 def test_another_holdout_seed_is_another_holdout(trainer: Trainer) -> None:
-    one, two = (trainer.run({**TREE, "holdout": {"seed": seed}}, RUN_ID=f"run-{seed}").result["evaluation"] for seed in (0, 1))
+    one, two = (run_here(trainer, {**TREE, "holdout": {"seed": seed}}, RUN_ID=f"run-{seed}").result["evaluation"] for seed in (0, 1))
     assert one["holdout"] != two["holdout"]
     assert one["n"] == two["n"]
 

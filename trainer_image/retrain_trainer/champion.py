@@ -20,7 +20,7 @@ from retrain_trainer import paired
 from retrain_trainer.config import Config, parse_config
 from retrain_trainer.contract import CONTRACT, ChampionReference, Failure
 from retrain_trainer.location import Location, locate, reaching, without_credentials
-from retrain_trainer.result import ChampionSection
+from retrain_trainer.result import ChampionSection, in_words
 from retrain_trainer.runfolder import MANIFEST
 from retrain_trainer.task import Evaluation, Incomparable, Task
 
@@ -68,7 +68,7 @@ def compare(reference: ChampionReference, task: Task, candidate: Evaluation) -> 
         }
         for name, value in metrics.items()
     }
-    log.info("champion %s%s: %s", reference.sha256[:12], ", refitted" if is_refitted else "", metrics)
+    log.info("champion %s%s: %s", reference.sha256[:12], ", refitted" if is_refitted else "", in_words(metrics))
     return Comparison(without_credentials(reference.uri), ChampionSection(reference.sha256, metrics, errors, is_refitted), table)
 
 

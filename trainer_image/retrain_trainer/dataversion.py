@@ -7,8 +7,8 @@
 Paths are relative to the folder that was named: for a pattern the folders before the first wildcard, for a single
 file its own. So data that was moved as a whole keeps its version, and a renamed file does not. The schema is the
 header line of the first CSV file; a Parquet file carries its schema inside, so the content's hash covers it, and
-the schema is the word "parquet". For a data set of scikit-learn it is the data set's name; synthetic data has no files,
-and its schema is what it was asked to be.
+the schema is the word "parquet"; so it is for a database, whose rows become one such file (sql.py). For a data set
+of scikit-learn it is the data set's name; synthetic data has no files, and its schema is what it was asked to be.
 
 Remote files are downloaded once, and hashed and trained on from that copy: the version is of the very bytes
 that the model sees. Local files are read where they are, and check_unchanged() finds those that changed meanwhile.
@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from retrain_trainer import synthetic
+from retrain_trainer import sql, synthetic
 from retrain_trainer.contract import DataSelect, Failure, Reason
 from retrain_trainer.datafiles import ENDINGS, find, format_by_ending, relative
 from retrain_trainer.location import Location, locate, reaching
@@ -72,13 +72,20 @@ class DataSet:
                 raise Failure(Reason.DATA_CHANGED, f"{file.path} was changed while it was being read; try again")
 
 
-def read_data_set(uri: str, data_format: str, window: str, scratch: Callable[[], str], select: DataSelect | None = None) -> DataSet:
+def read_data_set(
+    uri: str, data_format: str, window: str, scratch: Callable[[], str], select: DataSelect | None = None, query: str | None = None
+) -> DataSet:
     """Finds, fetches and hashes the files. `scratch` makes a folder for downloads, when one is needed.
 
-    `select` None is the newest file of a pattern and every file of a folder. Raises Failure (exit 2, 3, 7, 8).
+    `select` None is the newest file of a pattern and every file of a folder. `query` is for format sql. Raises Failure (exit 2, 3,
+    4, 7, 8).
     """
+    if data_format == sql.FORMAT:
+        return _database(uri, window, scratch, query)
+    if query is not None:
+        raise Failure(Reason.BAD_CONFIGURATION, "config.query is for a database: set data.format: sql, and a SQLAlchemy URL as data.uri")
     if data_format and data_format not in ENDINGS:
-        raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv or parquet, or left out")
+        raise Failure(Reason.BAD_CONFIGURATION, f"data.format is {data_format[:40]!r}: it is csv, parquet or sql, or left out")
     if uri.startswith(synthetic.PREFIX):
         return _synthetic(uri, data_format, window)
     if uri.startswith(BUILT_IN_PREFIX):
@@ -129,6 +136,13 @@ def _synthetic(uri: str, data_format: str, window: str) -> DataSet:
     if data_format:
         raise Failure(Reason.BAD_CONFIGURATION, f"{uri} has no format: leave out data.format")
     return DataSet(uri, "synthetic", (), version_of((), wanted.schema, window), window)
+
+
+def _database(uri: str, window: str, scratch: Callable[[], str], query: str | None) -> DataSet:
+    local_path = os.path.join(scratch(), "query.parquet")
+    shown = sql.fetch(uri, query, local_path)
+    files = (_hash(local_path, "query.parquet"),)
+    return DataSet(shown, "parquet", files, version_of(files, "parquet", window), window)
 
 
 def _fetch(location: Location, path: str, relative: str, scratch: Callable[[], str]) -> DataFile:

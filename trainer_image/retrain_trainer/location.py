@@ -43,7 +43,8 @@ def locate(uri: str) -> Location:
     match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", uri)
     protocol = match.group(1).lower() if match else "file"
     if protocol != "file" and protocol not in EXTRA_OF:
-        raise Failure(Reason.BAD_CONFIGURATION, f"{protocol}: is not a storage: use a path, {', '.join(sorted(EXTRA_OF))}")
+        known = ", ".join(sorted(EXTRA_OF))
+        raise Failure(Reason.BAD_CONFIGURATION, f"{protocol}: is not a storage: use a path, {known}; for a database set data.format: sql")
     options: dict[str, Any] = {}
     shown = without_credentials(uri)
     try:

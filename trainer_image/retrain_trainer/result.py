@@ -146,6 +146,11 @@ def write(path: str, content: bytes) -> None:
             os.fsync(file.fileno())
 
 
+def in_words(metrics: Mapping[str, float | None]) -> str:
+    """For people, in a log: `accuracy 0.9211, roc_auc 0.9446`."""
+    return ", ".join(f"{name} {'undefined' if value is None else format(value, '.4g')}" for name, value in metrics.items())
+
+
 def peak_rss_mib(usage: resource.struct_rusage | None = None) -> float:
     """Peak resident memory of this process, or of the one that `usage` tells of, in MiB."""
     peak = (usage or resource.getrusage(resource.RUSAGE_SELF)).ru_maxrss

@@ -73,7 +73,12 @@ class Run:
         result.config = ConfigSection(digest, config.task, config.algorithm, config.params, config.seed)
         with self._phase("version"):
             data_set = read_data_set(
-                environment.data_uri, environment.data_format, environment.window, self._make_scratch, environment.data_select
+                environment.data_uri,
+                environment.data_format,
+                environment.window,
+                self._make_scratch,
+                environment.data_select,
+                config.query,
             )
             result.data.version, result.data.bytes = data_set.version, data_set.bytes
         log.info("data version %s, %d files, %d bytes", data_set.version, len(data_set.files), data_set.bytes)
@@ -150,9 +155,10 @@ class Run:
             evaluation = task.evaluate(model)
             result.metrics = evaluation.metrics
             result.evaluation = EvaluationSection(evaluation.protocol, evaluation.holdout, evaluation.n)
-        log.info("metrics on a holdout of %d: %s", evaluation.n, result.metrics)
+        log.info("metrics on a holdout of %d: %s", evaluation.n, results.in_words(evaluation.metrics))
         if evaluation.baseline and not evaluation.baseline["isBeaten"]:
-            log.warning("not better than the baseline %s: %s", evaluation.baseline["algorithm"], evaluation.baseline["metrics"])
+            baseline = evaluation.baseline
+            log.warning("not better than the baseline %s: %s", baseline["algorithm"], results.in_words(baseline["metrics"]))
         compared = self._compare(task, evaluation)
         self._progress.report(90, result.metrics)
         with self._phase("write"):

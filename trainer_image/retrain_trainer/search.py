@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from retrain_trainer.budget import Budget, Spent
 from retrain_trainer.contract import Failure, Reason
+from retrain_trainer.result import in_words
 from retrain_trainer.retune import Retune
 from retrain_trainer.task import Evaluation, Model, Params, Staged
 from retrain_trainer.trialstore import TrialStore
@@ -165,7 +166,13 @@ class Search:
         known = {best.user_attrs["metric"]: best.user_attrs["value"]} if best else {}
         self._told(self._budget.done(spent), known)
         if spent.trials % LOG_EVERY == 0:
-            log.info("%d of %d trials, the best so far is number %s: %s", spent.trials, self._budget.trials, best and best.number, known)
+            log.info(
+                "%d of %d trials, the best so far is number %s: %s",
+                spent.trials,
+                self._budget.trials,
+                best and best.number,
+                in_words(known),
+            )
 
     def _found(self, study: Study, ended_by: str) -> Found:
         trials = study.get_trials(deepcopy=False)
@@ -177,7 +184,9 @@ class Search:
         metric = best.user_attrs["metric"]
         direction = "Minimize" if self._retune.is_minimised(metric) else "Maximize"
         value = best.user_attrs["value"]
-        log.info("the search ended by %s after %d trials, best is number %d: %s %s", ended_by, len(trials), best.number, metric, value)
+        log.info(
+            "the search ended by %s after %d trials, best is number %d: %s", ended_by, len(trials), best.number, in_words({metric: value})
+        )
         return Found(best.user_attrs["params"], metric, direction, value, best.number, ended_by, [_row(each) for each in trials])
 
 

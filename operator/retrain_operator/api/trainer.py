@@ -199,6 +199,9 @@ class DataSelect(StrEnum):
     ALL = "All"
 
 
+_URL_WITH_PASSWORD = "^[^/]*//[^/@]*:[^/]*@"  # user:password@ before the host
+
+
 class Data(SpecModel):
     """What a run trains on."""
 
@@ -208,15 +211,24 @@ class Data(SpecModel):
             "set data.check: Skip beside data.maxAgeSeconds: without the check every run trains, however young the last model is",
             lambda data: data.max_age_seconds is None or data.check is DataCheck.SKIP,
         ),
+        Rule(
+            f"!has(self.format) || self.format != 'sql' || !self.uri.matches('{_URL_WITH_PASSWORD}')",
+            "leave the password out of data.uri: everybody who may read this object would see it. Give it by the driver's own variable, "
+            "e.g. PGPASSWORD, in trainer.env with valueFrom.secretKeyRef",
+            lambda data: data.format != "sql" or re.search(_URL_WITH_PASSWORD, data.uri) is None,
+        ),
     )
 
     uri: str = Field(
         min_length=1,
         max_length=2048,
         description="Data as the trainer reads it: a file, a folder or a pattern (file://, s3://, gs://, az://, https://), "
-        "or sklearn:<name> for a data set that comes with scikit-learn.",
+        "sklearn:<name> for a data set that comes with scikit-learn, or, with format sql, a SQLAlchemy URL without a password, "
+        "e.g. postgresql+psycopg://reader@host/shop.",
     )
-    format: Literal["csv", "parquet"] | None = Field(None, description="Format of the files; by their ending when absent.")
+    format: Literal["csv", "parquet", "sql"] | None = Field(
+        None, description="Format of the files; by their ending when absent. sql: the rows that config.query selects from a database."
+    )
     check: DataCheck = Field(
         DataCheck.ALWAYS,
         description="Skip: end as Skipped, reason DataUnchanged, when data and configuration are those of the last trained run.",
