@@ -336,6 +336,7 @@ PAUSED: list[Step] = [
 @example({"concurrency_policy": ConcurrencyPolicy.REPLACE}, ASKED)
 @example(CATCHES_UP, LINED_UP)
 @example({"suspend_after_failures": 1}, PAUSED)
+@example(CATCHES_UP | {"schedule": EXPRESSIONS[0], "concurrency_policy": ConcurrencyPolicy.REPLACE}, [ByHand(), Advance(30), Request()])
 @example(CATCHES_UP | {"concurrency_policy": ConcurrencyPolicy.ALLOW}, LINED_UP)
 @given(SPECS, STEPS)
 def test_every_due_tick_and_every_token_ends_exactly_once(spec: dict[str, Any], steps: list[Step]) -> None:

@@ -51,7 +51,8 @@ def for_tick(
     if policy in _WAIT_REASONS:
         return Verdict(Action.WAIT, _WAIT_REASONS[policy], active[0].name)
     if in_line and is_missed:
-        return Verdict(Action.WAIT, reasons.CATCHING_UP, active[0].name)
+        # Named as below: of a tick that waits already, only time has passed.
+        return Verdict(Action.WAIT, reasons.CATCHING_UP, _to_replace(active).name)
     if policy is ConcurrencyPolicy.ALLOW:
         return Verdict(Action.RUN)
     replaced = _to_replace(active)
