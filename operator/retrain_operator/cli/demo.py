@@ -130,7 +130,8 @@ def _report(run: Body) -> int:
         ("artifact", path),
         ("sha256", f"{artifact['sha256']} ({'verified' if matches else 'DOES NOT MATCH THE FILE'})"),
     ]
-    print("\n".join(f"  {name:<12} {value}" for name, value in lines))
+    width = max(len(name) for name, _ in lines)
+    print("\n".join(f"  {name:<{width}} {value}" for name, value in lines))
     return 0 if matches else 1
 
 
