@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from retrain_operator.cli import operate
+from retrain_operator.reconcile.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -80,13 +82,30 @@ def operator_flags() -> set[str]:
     return set(commands.choices["operator"]._option_string_actions)
 
 
+def section(heading: str) -> str:
+    """A section of the page on operations, to the next of its level."""
+    return prose(OPERATIONS).split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
 def test_the_flags_of_the_operator_are_those_that_are_documented() -> None:
-    section = prose(OPERATIONS).split("\n## Flags\n")[1].split("\n## ")[0]
-    assert set(FLAG.findall(section)) | {"--help", "-h"} == operator_flags()
+    assert set(FLAG.findall(section("Flags"))) | {"--help"} == operator_flags()
 
 
 def test_flags_are_those_of_the_operator_wherever_operations_names_them() -> None:
     assert {each for each in FLAG.findall(prose(OPERATIONS)) if each.startswith("--")} <= operator_flags()
+
+
+@pytest.mark.parametrize("name", ["rbac.yaml", "rbac-leader-election.yaml"])
+def test_every_right_has_its_reason(name: str) -> None:
+    rights = section("Rights")
+    documents = yaml.safe_load_all((ROOT / "manifests" / "operator" / name).read_text())
+    resources = {each for body in documents for rule in body.get("rules", ()) for each in rule["resources"]}
+    assert {each for each in resources if f"`{each}`" not in rights} == set()
+
+
+def test_every_metric_is_explained() -> None:
+    counters = {f"{each.name}_total" if each.type == "counter" else each.name for each in Metrics().registry.collect()}
+    assert set(re.findall(r"^\| `(retrain_\w+)`", section("Metrics and alerts"), re.MULTILINE)) == counters
 
 
 def test_the_readme_is_short() -> None:
