@@ -72,7 +72,7 @@ class Webhook(SpecModel):
         None,
         max_length=TEMPLATE_MAX,
         description="The message, with $run, $schedule, $namespace, $occasion, $reason, $message, $metrics and $window in it. "
-        "A default that holds all of them when absent.",
+        "When absent: what happened to which run, its message and first metrics.",
     )
     timeout_seconds: StrictInt = Field(10, ge=1, le=30, description="How long the receiver may take to answer.")
 
