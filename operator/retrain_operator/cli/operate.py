@@ -23,7 +23,8 @@ def add_to(commands: "Commands") -> None:
     parser = commands.add_parser(
         "operator",
         help="run the operator on a cluster",
-        description="Run the operator. Flags can be given in the environment too, as RETRAIN_OPERATOR_NAMESPACES (comma-separated), RETRAIN_OPERATOR_HTTP_PORT and so on.",
+        description="Run the operator. Flags can be given in the environment too: RETRAIN_OPERATOR_NAMESPACES (comma-separated), "
+        "RETRAIN_OPERATOR_HTTP_PORT and so on.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     where = parser.add_mutually_exclusive_group()
