@@ -39,11 +39,10 @@ def tell_of_rollbacks(observed: ScheduleObserved, decision: Decision, now: datet
     open_ones = [each for each in (status.last_rollback, *status.untold_rollbacks) if each is not None and each.notified is False]
     if not open_ones or isinstance(spec, InvalidSpec):
         return decision
-    recorded, changed = decision, {}
+    hooks, recorded = spec.job_template.spec.notify or (), decision
+    changed: dict[str, LastRollback] = {}
     for each in open_ones:
-        wanted = pending(
-            _subject(observed.metadata, spec, each), spec.job_template.spec.notify or (), each.notifications, _happenings(each)
-        )
+        wanted = pending(_subject(observed.metadata, spec, each), hooks, each.notifications, _happenings(each))
         deliveries, events, left = record(wanted, observed.sent, now)
         is_told = each.completion_time is not None and not left
         changed[each.requested_at] = each.model_copy(update={"notifications": [*each.notifications, *deliveries], "notified": is_told})
