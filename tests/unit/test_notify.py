@@ -236,7 +236,8 @@ ROLLBACKS = [
         id="the one before is still to be told: it stays",
     ),
     pytest.param(
-        rolled_back(rollback(), rollback(token="s"), s=SENT), (["team RolledBack"], [("t", False, [])]), id="the one before was told: it goes"
+        rolled_back(rollback(), rollback(token="s"), s=SENT), (["team RolledBack"], [("t", False, [])]),
+        id="the one before was told: it goes",
     ),
     pytest.param(
         rolled_back(rollback(completion_time=NOW - GIVE_UP_AFTER)), ([], [("t", True, ["GivenUp"])]), id="older than a day: given up"
