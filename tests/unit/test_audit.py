@@ -78,7 +78,12 @@ RUNS = [
         {"phaseBefore": "Running", "phase": "Completed"},
         id="completed",
     ),
-    pytest.param(run(job=job_failed(), status=RUNNING, retry={"limit": 0}), "RunFailed", {"phaseBefore": "Running", "phase": "Failed"}, id="failed"),
+    pytest.param(
+        run(job=job_failed(), status=RUNNING, retry={"limit": 0}),
+        "RunFailed",
+        {"phaseBefore": "Running", "phase": "Failed"},
+        id="failed",
+    ),
     pytest.param(seen(guard=HELD, created_by="kubectl"), "RunSkipped", {"phase": "Skipped", "createdBy": "kubectl"}, id="skipped"),
     pytest.param(run(status=FAILED), "RetryCreated", {"job": f"{NAME}-r1", "trigger": "Retry", "attempt": 2}, id="retried"),
     pytest.param(seen(run(status=FAILED), replaced_by="new"), "RetryGivenUp", {}, id="not retried any more"),
