@@ -4,10 +4,14 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
+
 from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.cluster.protocol import EVENTS, RUNS, SCHEDULES
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import TRAINED, Until, is_finished, run, schedule, trainer
+
+pytestmark = pytest.mark.cluster
 
 
 def completed(name: str) -> Until:

@@ -213,7 +213,7 @@ def test_times_of_edits(managers: list[Body] | None, edited: str | None, suspend
 
 
 def annotator(manager: str, time: str | None, *names: str) -> Body:
-    fields = {"f:metadata": {"f:annotations": {".": {}} | {f"f:{name}": {} for name in names}}}
+    fields: Body = {"f:metadata": {"f:annotations": {".": {}} | {f"f:{name}": {} for name in names}}}
     return {"manager": manager, "fieldsV1": fields} | ({"time": f"2026-03-02T{time}:00Z"} if time else {})
 
 
