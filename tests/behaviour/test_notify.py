@@ -10,6 +10,8 @@ from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.cluster.protocol import EVENTS, RUNS, SCHEDULES, SECRETS, Body
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.receiver import Receiver
+from tests.behaviour.test_deploy import BAD, GOOD, deployed, model
+from tests.behaviour.test_rollback import ask
 from tests.behaviour.world import TRAINED, Until, World, is_finished, run, schedule, trainer
 
 NEVER_DUE = {"schedule": "0 0 29 2 *"}
@@ -147,3 +149,27 @@ async def test_a_run_that_goes_well_after_a_failure_is_a_recovery(world: World, 
             occasions.append([each["occasion"] for each in told["status"].get("notifications", [])])
     assert occasions == [["Failed"], ["Failed"], ["Recovered"], []]
     assert [event["data"]["schedule"] for _, event, _ in receiver.posts] == ["churn"] * 3
+
+
+async def test_a_rollback_by_annotation_is_told_to_the_schedules_receivers_also_after_a_crash(world: World, receiver: Receiver) -> None:
+    receiver.answers = ["hang", 200]
+    spec = {"trainer": {"image": "sh"}, "deploy": {"slot": "production"}, "notify": [receiver.hook(timeoutSeconds=30)]}
+    await world.create(SCHEDULES, schedule("churn", spec, suspend=True))
+    async with world.operator("--webhook-allow", receiver.host):
+        for name, sha256 in (("a-good", GOOD), ("b-bad", BAD)):
+            await deployed(world, name, model(sha256))
+        await ask(world, "rollback", "t1")
+        await receiver.heard(1)
+    async with world.operator("--webhook-allow", receiver.host):
+        done = await world.wait_for(SCHEDULES, "churn", lambda body: body["status"]["lastRollback"].get("notified") is True)
+        event = await world.wait_for_any(EVENTS, lambda body: body["reason"] == "RolledBack")
+    last = done["status"]["lastRollback"]
+    assert [(each["webhook"], each["occasion"], each["state"]) for each in last["notifications"]] == [("team", "RolledBack", "Sent")]
+    assert len(receiver.posts) == 2
+    (told,) = {event["id"] for _, event, _ in receiver.posts}
+    assert told.startswith(f"{done['metadata']['uid']}/")
+    _, cloud_event, _ = receiver.posts[-1]
+    assert (cloud_event["type"], cloud_event["subject"]) == ("dev.retrain.schedule.rolledback", "churn")
+    assert (cloud_event["data"]["rollback"]["requestedAt"], cloud_event["data"]["rollback"]["sha256"]) == ("t1", GOOD)
+    if isinstance(world, RealWorld):  # field managers are the API server's
+        assert last["requestedBy"] in event["note"]

@@ -10,7 +10,7 @@ import yaml
 from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.cli.plugin.main import parser
 from retrain_operator.cli.plugin.session import Exit, Session, Stop
-from retrain_operator.cluster.protocol import RUNS, SCHEDULES
+from retrain_operator.cluster.protocol import EVENTS, RUNS, SCHEDULES
 from tests.behaviour.test_deploy import BAD, GOOD, deployed, live, model
 from tests.behaviour.world import SIMULATED, TRAINED, World, is_finished, run, schedule, trainer
 
@@ -83,6 +83,7 @@ async def test_history_selects_and_describe_tells_all(world: World) -> None:
     async with world.operator():
         for name in ("first", "second"):
             await world.wait_for(RUNS, name, is_finished)
+        await world.wait_for_any(EVENTS, lambda body: body["reason"] == "RunCompleted")  # events come after the status that they tell of
         _, whole = await call(world, "history")
         _, failed = await call(world, "history", "--phase", "Failed", "-o", "json")
         _, season = await call(world, "history", "--window", "2024-25", "-o", "yaml")

@@ -212,6 +212,39 @@ def test_times_of_edits(managers: list[Body] | None, edited: str | None, suspend
     assert observed.suspend_edited_at == (at(suspend_edited) if suspend_edited else None)
 
 
+def annotator(manager: str, time: str | None, *names: str) -> Body:
+    fields: Body = {"f:metadata": {"f:annotations": {".": {}} | {f"f:{name}": {} for name in names}}}
+    return {"manager": manager, "fieldsV1": fields} | ({"time": f"2026-03-02T{time}:00Z"} if time else {})
+
+
+REQUEST = "retrain.dev/requestedAt"
+
+
+@pytest.mark.parametrize(
+    ("managers", "annotations", "asked_by"),
+    [
+        pytest.param(None, {REQUEST: "t"}, {}, id="not told"),
+        pytest.param([annotator("kubectl-annotate", "11:00", REQUEST)], {REQUEST: "t"}, {REQUEST: "kubectl-annotate"}, id="one"),
+        pytest.param(
+            [annotator("me", "11:30", REQUEST), annotator("flux", "11:00", REQUEST)], {REQUEST: "t"}, {REQUEST: "me"}, id="two: the last"
+        ),
+        pytest.param([annotator("me", "11:00", "other")], {REQUEST: "t", "other": "x"}, {}, id="another annotation's"),
+        pytest.param([annotator("me", "11:00", REQUEST)], {}, {}, id="no request stands there"),
+        pytest.param([annotator("me", None, REQUEST)], {REQUEST: "t"}, {REQUEST: "me"}, id="a manager without a time"),
+    ],
+)
+def test_who_asked(managers: list[Body] | None, annotations: dict[str, str], asked_by: dict[str, str]) -> None:
+    observed = edge.schedule(edge.slim(body(managedFields=managers, annotations=annotations)), ())
+    assert observed.asked_by == asked_by
+
+
+def test_who_created_a_run_is_who_wrote_its_spec_first() -> None:
+    managers = [managed("11:30", "f:suspend"), managed("11:20", "f:trainer") | {"manager": "flux"}, managed("11:00", "f:trainer")]
+    spec = {"trainer": {"image": "i"}}
+    assert edge.run(edge.slim(body(spec=spec, managedFields=managers)), None).created_by == "kubectl"
+    assert edge.run(edge.slim(body(spec=spec)), None).created_by is None
+
+
 def test_schedule_reads_back_with_its_status() -> None:
     spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"trainer": {"image": "i"}}}}
     given = body(spec=spec, status=schedule_status().to_json(), labels={"a": "b"}, deletionTimestamp="2026-03-02T13:00:00Z")

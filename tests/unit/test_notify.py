@@ -5,16 +5,32 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.builders import NOW, at, child, ended, ready, run, run_metadata, run_spec, trained
+from tests.builders import (
+    NOW,
+    SCHEDULE_UID,
+    at,
+    child,
+    ended,
+    ready,
+    run,
+    run_metadata,
+    run_spec,
+    schedule,
+    schedule_spec,
+    schedule_status,
+    trained,
+)
 
 from retrain_operator.api.contract import RunDetails, parse_result
-from retrain_operator.api.deploy import DeploymentState, DeploymentStatus
+from retrain_operator.api.deploy import DeploymentState, DeploymentStatus, LastRollback, RollbackState
 from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus
 from retrain_operator.api.notify import Delivery, DeliveryState, Occasion
 from retrain_operator.rules.decision import Decision, WriteStatus
 from retrain_operator.rules.notify import GIVE_UP_AFTER, follows_failure, happenings
-from retrain_operator.rules.observed import ChildRun, RunObserved, Sent
+from retrain_operator.rules.notify_rollback import concerns, left_behind
+from retrain_operator.rules.observed import ChildRun, RunObserved, ScheduleObserved, Sent
 from retrain_operator.rules.run import decide
+from retrain_operator.rules.schedule import decide as decide_schedule
 
 HOOK = {"name": "team", "url": "https://hooks.example.com/x"}
 ENDED = at("11:50")
@@ -175,3 +191,120 @@ SIBLINGS = [
 def test_follows_failure(siblings: list[ChildRun], expected: bool) -> None:
     own = ended("11:00", "11:30", root_uid="root")
     assert follows_failure(own, [*siblings, own]) is expected
+
+
+# Rollbacks by annotation
+
+
+def rollback(state: RollbackState = RollbackState.ROLLED_BACK, token: str = "t", **fields: Any) -> LastRollback:
+    over = None if state is RollbackState.ROLLING_OUT else at("11:58")
+    base = {"requested_at": token, "state": state, "message": "so it went", "time": at("11:55"), "run": "a", "sha256": "a" * 64}
+    return LastRollback(**base | {"completion_time": over, "notified": False} | fields)
+
+
+def rolled_back(last: LastRollback, *untold: LastRollback, hooks: list[dict[str, Any]] | None = None, **sent: Sent) -> ScheduleObserved:
+    """A suspended schedule about which nothing else is to be decided; `sent` by token."""
+    spec = schedule_spec(suspend=True, job_template={"spec": {"trainer": {"image": "t"}, "notify": [HOOK] if hooks is None else hooks}})
+    first = schedule(spec=spec, status=schedule_status(last_rollback=last, untold_rollbacks=list(untold), decided_through=NOW))
+    (settled,) = (each.status for each in decide_schedule(first, NOW).actions if isinstance(each, WriteStatus))
+    seen = schedule(spec=spec, status=type(first.status).model_validate(settled))
+    return replace(seen, sent={ROLLBACK_IDS[token]: how for token, how in sent.items()})
+
+
+# sha256 of the token, shortened: what a person writes is not fit for a header
+ROLLBACK_IDS = {
+    "t": f"{SCHEDULE_UID}/e3b98a4da31a127d/RolledBack/team",
+    "s": f"{SCHEDULE_UID}/043a718774c572bd/RolledBack/team",
+}
+SENT = Sent(at("11:59"))
+ROLLBACKS = [
+    pytest.param(rolled_back(rollback()), (["team RolledBack"], None), id="over: to be told, nothing written before"),
+    pytest.param(rolled_back(rollback(), t=SENT), ([], [("t", True, ["Sent"])]), id="told: on record"),
+    pytest.param(
+        rolled_back(rollback(), t=Sent(at("11:59"), "hooks answers 404")), ([], [("t", True, ["GivenUp"])]), id="given up: on record"
+    ),
+    pytest.param(rolled_back(rollback(RollbackState.TIMED_OUT)), (["team RolledBack"], None), id="a target did not follow: told"),
+    pytest.param(rolled_back(rollback(RollbackState.ROLLED_BACK, completion_time=None)), ([], None), id="not over: not yet"),
+    pytest.param(rolled_back(rollback(notified=None)), ([], None), id="nobody was to be told: nothing"),
+    pytest.param(rolled_back(rollback(notified=True)), ([], None), id="all told: nothing"),
+    pytest.param(rolled_back(rollback(), hooks=[]), ([], [("t", True, [])]), id="the receiver is gone from the spec: done"),
+    pytest.param(
+        rolled_back(rollback(), rollback(token="s")), (["team RolledBack"] * 2, None), id="one before it was not told: both are told"
+    ),
+    pytest.param(
+        rolled_back(rollback(), rollback(token="s"), t=SENT), (["team RolledBack"], [("t", True, ["Sent"]), ("s", False, [])]),
+        id="the one before is still to be told: it stays",
+    ),
+    pytest.param(
+        rolled_back(rollback(), rollback(token="s"), s=SENT), (["team RolledBack"], [("t", False, [])]),
+        id="the one before was told: it goes",
+    ),
+    pytest.param(
+        rolled_back(rollback(completion_time=NOW - GIVE_UP_AFTER)), ([], [("t", True, ["GivenUp"])]), id="older than a day: given up"
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "expected"), ROLLBACKS)
+def test_rollbacks_told_and_recorded(seen: ScheduleObserved, expected: tuple[Any, ...]) -> None:
+    decision = decide_schedule(seen, NOW)
+    written = next((each.status for each in decision.actions if isinstance(each, WriteStatus)), None)
+    of = [written["lastRollback"], *written.get("untoldRollbacks", [])] if written else []
+    recorded = [(each["requestedAt"], each["notified"], [one["state"] for one in each["notifications"]]) for each in of] or None
+    assert ([f"{each.webhook.name} {each.occasion}" for each in decision.notifications], recorded) == expected
+    assert decision.all_told == (written is not None and all(told for _, told, _ in recorded or ()))
+
+
+def test_the_whole_cloud_event_of_a_rollback() -> None:
+    (sent,) = decide_schedule(rolled_back(rollback(requested_by="kubectl-annotate")), NOW).notifications
+    assert sent.id == ROLLBACK_IDS["t"]
+    assert sent.body == {
+        "specversion": "1.0",
+        "id": ROLLBACK_IDS["t"],
+        "source": "/apis/retrain.dev/v1alpha1/namespaces/ml/retrainschedules/churn",
+        "type": "dev.retrain.schedule.rolledback",
+        "subject": "churn",
+        "time": "2026-03-02T11:58:00Z",
+        "datacontenttype": "application/json",
+        "data": {
+            "namespace": "ml",
+            "schedule": "churn",
+            "rollback": {"requestedAt": "t", "requestedBy": "kubectl-annotate", "run": "a", "sha256": "a" * 64},
+            "occasion": "RolledBack",
+            "reason": "RolledBack",
+            "message": "so it went",
+            "text": "RolledBack: a of ml (schedule churn): so it went",
+        },
+    }
+
+
+LEFT = [
+    pytest.param(None, [], [], id="the first rollback"),
+    pytest.param(rollback(notified=True), [], [], id="the last one was told"),
+    pytest.param(rollback(notified=None), [], [], id="nobody was to be told of it"),
+    pytest.param(rollback(), ["x"], ["t", "x"], id="it was not told: kept, before those that were kept already"),
+    pytest.param(rollback(), [str(each) for each in range(10)], ["t", *"012345678"], id="at most ten"),
+]
+
+
+@pytest.mark.parametrize(("last", "before", "after"), LEFT)
+def test_rollbacks_that_another_follows(last: LastRollback | None, before: list[str], after: list[str]) -> None:
+    status_ = schedule_status(last_rollback=last, untold_rollbacks=[rollback(token=each) for each in before])
+    assert [each.requested_at for each in left_behind(status_, NOW)] == after
+
+
+def test_a_rollback_whose_targets_were_still_following_is_over_when_another_follows() -> None:
+    (left,) = left_behind(schedule_status(last_rollback=rollback(RollbackState.ROLLING_OUT)), NOW)
+    assert left.completion_time == NOW
+
+
+@pytest.mark.parametrize(
+    ("hooks", "notified"),
+    [
+        pytest.param([HOOK], False, id="by default"),
+        pytest.param([HOOK | {"occasions": ["Failed"]}], None, id="not asked for"),
+        pytest.param([], None, id="no receiver"),
+    ],
+)
+def test_who_is_to_be_told_of_a_rollback(hooks: list[dict[str, Any]], notified: bool | None) -> None:
+    assert concerns(schedule_spec(job_template={"spec": {"trainer": {"image": "t"}, "notify": hooks}})) is notified

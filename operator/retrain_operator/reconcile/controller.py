@@ -312,8 +312,8 @@ class Controller:
             reason = next((each["reason"] for each in after["conditions"] if each["type"] == DEPLOYED), "")
             self.metrics.deploys.labels(state, reason).inc()
         told = before.get("lastRollback") or {}
-        is_news = rollback and any(rollback[name] != told.get(name) for name in ("requestedAt", "state"))
-        if is_news and rollback["state"] != RollbackState.ROLLING_OUT:
+        known = (told.get("requestedAt"), told.get("state"))
+        if rollback and rollback["state"] != RollbackState.ROLLING_OUT and (rollback["requestedAt"], rollback["state"]) != known:
             self.metrics.rollbacks.labels(rollback["state"]).inc()
 
     def _now(self) -> datetime:

@@ -36,17 +36,17 @@ def left_behind(status: RetrainScheduleStatus, now: datetime) -> list[LastRollba
 def tell_of_rollbacks(observed: ScheduleObserved, decision: Decision, now: datetime) -> Decision:
     """`decision` with what is to be told, and on record what was. Nothing where nobody is to be told."""
     status, spec = observed.status, observed.spec
-    open_ones = [each for each in (status.last_rollback, *status.untold_rollbacks) if each is not None and each.notified is False]
-    if not open_ones or isinstance(spec, InvalidSpec):
+    if status.last_rollback is None or isinstance(spec, InvalidSpec):
         return decision
-    recorded, changed = decision, {}
-    for each in open_ones:
-        wanted = pending(
-            _subject(observed.metadata, spec, each), spec.job_template.spec.notify or (), each.notifications, _happenings(each)
-        )
+    hooks, recorded, now_known = spec.job_template.spec.notify or (), decision, list[LastRollback]()
+    for each in (status.last_rollback, *status.untold_rollbacks):
+        if each.notified is not False:
+            now_known.append(each)
+            continue
+        wanted = pending(_subject(observed.metadata, spec, each), hooks, each.notifications, _happenings(each))
         deliveries, events, left = record(wanted, observed.sent, now)
         is_told = each.completion_time is not None and not left
-        changed[each.requested_at] = each.model_copy(update={"notifications": [*each.notifications, *deliveries], "notified": is_told})
+        now_known.append(each.model_copy(update={"notifications": [*each.notifications, *deliveries], "notified": is_told}))
         recorded = replace(
             recorded,
             events=(*recorded.events, *events),
@@ -55,22 +55,12 @@ def tell_of_rollbacks(observed: ScheduleObserved, decision: Decision, now: datet
         )
     if decision.actions:
         return replace(decision, notifications=recorded.notifications)  # first things first: it is looked at again when those are done
-    new = _with(status, changed)
+    last, *others = now_known
+    untold = [each for each in others if each.notified is False]
+    new = status.model_copy(update={"last_rollback": last, "untold_rollbacks": untold})
     if new == status:
         return recorded
-    untold = [each for each in (new.last_rollback, *new.untold_rollbacks) if each is not None and each.notified is False]
-    return replace(recorded, actions=(WriteStatus(new.to_json()),), all_told=not untold)
-
-
-def _with(status: RetrainScheduleStatus, changed: dict[str, LastRollback]) -> RetrainScheduleStatus:
-    last = status.last_rollback
-    untold = [changed.get(each.requested_at, each) for each in status.untold_rollbacks]
-    return status.model_copy(
-        update={
-            "last_rollback": changed.get(last.requested_at, last) if last is not None else None,
-            "untold_rollbacks": [each for each in untold if each.notified is False],
-        }
-    )
+    return replace(recorded, actions=(WriteStatus(new.to_json()),), all_told=last.notified is not False and not untold)
 
 
 def _happenings(last: LastRollback) -> Iterator[Happening]:

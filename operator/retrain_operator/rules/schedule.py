@@ -24,6 +24,7 @@ from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
 from retrain_operator.rules.drift import DRIFT_DETECTED, DriftPlan, plan_drift
 from retrain_operator.rules.history import Account, Pruning, account, prunable
+from retrain_operator.rules.notify_rollback import tell_of_rollbacks
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
 from retrain_operator.rules.request import RequestPlan, plan_request
@@ -54,13 +55,14 @@ def decide(observed: ScheduleObserved, now: datetime) -> Decision:
         return Decision()  # its runs go with it, by their owner references
     rollback = plan_rollback(observed, now)
     decision = _decide(observed, now, rollback.changes)
-    return replace(
+    with_rollback = replace(
         decision,
         # Last: what cannot be rolled back must not keep a tick from its run.
         actions=(*decision.actions, *rollback.actions),
         events=(*decision.events, *rollback.events),
         wake_at=min((each for each in (decision.wake_at, rollback.wake_at) if each is not None), default=None),
     )
+    return tell_of_rollbacks(observed, with_rollback, now)
 
 
 def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object]) -> Decision:
