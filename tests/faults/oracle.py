@@ -9,7 +9,8 @@ from itertools import pairwise
 from tests.faults.endstate import Difference, differences
 from tests.faults.generator import ticks
 from tests.faults.history import Body, History, Life, Version
-from tests.faults.truth import FINISHED, lagging
+from tests.faults.slots import not_live, not_one_record, out_of_order
+from tests.faults.truth import FINISHED, has_ended, lagging
 
 KNOWABLE_S = 1.5  # after this the operator knows of an edit, when nothing is wrong with its watch
 UNDECIDED_S = 5.0  # a tick this young may still be on its way
@@ -153,6 +154,21 @@ def status_tells_the_truth(evidence: Evidence) -> Iterator[str]:
     yield from lagging(evidence.history)
 
 
+def a_slot_never_goes_back_by_itself(evidence: Evidence) -> Iterator[str]:
+    """Only to a newer run, except for each rollback that somebody asked for, once."""
+    yield from out_of_order(evidence.history)
+
+
+def a_slot_holds_one_whole_model(evidence: Evidence) -> Iterator[str]:
+    """Of a run that was Completed: never a half one, nor one of a run that was stopped or replaced."""
+    yield from not_one_record(evidence.history)
+
+
+def the_newest_good_model_is_live(evidence: Evidence) -> Iterator[str]:
+    """The newest that passed its gates and is not held, and its run says so."""
+    yield from not_live(evidence.history)
+
+
 def nothing_is_left_without_its_owner(evidence: Evidence) -> Iterator[str]:
     """No RetrainJob, Job or Lease outlives what it belongs to."""
     lives = evidence.history.lives
@@ -179,6 +195,9 @@ RULES: tuple[Callable[[Evidence], Iterator[str]], ...] = (
     nothing_starts_against_the_users_will,
     every_tick_has_one_fate,
     status_tells_the_truth,
+    a_slot_never_goes_back_by_itself,
+    a_slot_holds_one_whole_model,
+    the_newest_good_model_is_live,
     nothing_is_left_without_its_owner,
     the_end_is_as_without_faults,
 )
@@ -189,14 +208,9 @@ def _attempt(run: Life) -> str:
     return str(run.spec.get("attempt") or labels.get("retrain.dev/attempt") or 1)
 
 
-def _job_ended(job: Body) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
-
-
 def _has_ended(history: History, job: Life, version: int, *, with_pods: bool) -> bool:
     """Whether the Job had ended by then; `with_pods`: and the pods of one that was deleted."""
-    end = next((each for each in job.versions if each.version <= version and (each.deleted or _job_ended(each.body))), None)
+    end = next((each for each in job.versions if each.version <= version and (each.deleted or has_ended(each.body))), None)
     if end is None:
         return False
     if not (end.deleted and with_pods):

@@ -30,8 +30,11 @@ FOR_EVER = frozenset(  # once broken, nothing mends it: no need to wait
         "a finished run is final",
         "runs do not overlap",
         "nothing starts against the users will",
+        "a slot never goes back by itself",
+        "a slot holds one whole model",
     }
 )
+UNDER_WAY = ("Pending", "RollingOut", "RollingBack")
 _SHORTENED = {RESYNC_VARIABLE: "5", SILENCE_VARIABLE: "2"}
 
 
@@ -136,8 +139,10 @@ async def _settle(
 
 
 def _is_busy(history: History) -> bool:
-    """Whether a run has not finished: quiet, while its pod is at work, is no end."""
-    return any(run.status.get("phase") not in FINISHED for run in history.living("retrainjobs"))
+    """Whether a run has not finished, or a rollout is looked after: quiet, while a pod is at work, is no end."""
+    runs, schedules = list(history.living("retrainjobs")), history.living("retrainschedules")
+    rollouts = [run.status.get("deployment") or {} for run in runs] + [each.status.get("lastRollback") or {} for each in schedules]
+    return any(run.status.get("phase") not in FINISHED for run in runs) or any(each.get("state") in UNDER_WAY for each in rollouts)
 
 
 class Crew:
