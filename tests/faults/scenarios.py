@@ -178,7 +178,7 @@ async def late_old_model(stage: Stage) -> None:
     await stage.schedule(slow, run={"deploy": {"slot": "production"}}, concurrencyPolicy="Allow")
     stage.start()
     await stage.until_a_pod_runs()
-    await stage.retrain("newer", BETTER)
+    await stage.retrain("newer", FIRST)
     await stage.until_deployed(2)
 
 
@@ -189,7 +189,7 @@ async def replaced_model(stage: Stage) -> None:
     await stage.schedule(long, run={"deploy": {"slot": "production"}}, concurrencyPolicy="Replace")
     stage.start()
     await stage.until_a_pod_runs()
-    await stage.retrain("newer", BETTER)
+    await stage.retrain("newer", FIRST)
     await stage.until_deployed(1)
 
 
