@@ -1,5 +1,6 @@
 """Which cases to try, from what the scenarios write and hear without faults."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 
@@ -67,6 +68,20 @@ def sample(references: References) -> list[Case]:
             scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
             cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
     return [case for case in cases if not _is_ghost(case)]
+
+
+def spread(cases: Sequence[Case], count: int) -> list[Case]:
+    """So many of these, with each kind of fault as often as the others, and each kind all over the scenarios and their writes."""
+    kinds: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        kinds[case.kind].append(case)
+    chosen: list[Case] = []
+    for done, of_kind in enumerate(sorted(kinds.values(), key=len)):  # what a rare kind leaves of its share goes to the others
+        wanted = min(len(of_kind), (count - len(chosen)) // (len(kinds) - done))
+        first = done / len(kinds)  # not the same writes for each kind
+        chosen += [of_kind[int((n + first) * len(of_kind) / wanted)] for n in range(wanted)]
+    order = {case: n for n, case in enumerate(cases)}
+    return sorted(chosen, key=order.__getitem__)
 
 
 def _is_ghost(case: Case) -> bool:

@@ -51,6 +51,12 @@ class Case:
     outage_s: float = OUTAGE_S
     recovery_s: float = RECOVERY_S
 
+    @property
+    def kind(self) -> str:
+        """Of the fault, for a table."""
+        assert self.fault is not None
+        return str(self.fault.kind) + (", two replicas" if self.replicas > 1 else "")
+
     def __str__(self) -> str:
         crew = f" ({self.replicas} replicas{', elected' if self.election else ''})" if self.replicas > 1 else ""
         return f"{self.scenario}{crew}: {self.fault or 'no fault'}" + (f" [{self.bug}]" if self.bug else "")
