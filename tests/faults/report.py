@@ -13,7 +13,7 @@ from tests.faults.trial import Outcome
 def page(outcomes: Sequence[Outcome], command: str, seconds: float, quiet_s: float) -> str:
     """The whole page, Markdown."""
     by_scenario = Counter(outcome.case.scenario for outcome in outcomes if outcome.injected)
-    scenarios = "\n".join(f"| {name} | {by_scenario[name]} |" for name in SCENARIOS)
+    scenarios = "\n".join(f"| {name} | {by_scenario[name]} |" for name in SCENARIOS if by_scenario[name])
     violated = [f"- {outcome.case}: {outcome.violations[0]}" for outcome in outcomes if outcome.violations]
     return (
         f"""# Faults

@@ -174,7 +174,7 @@ async def deploy(stage: Stage) -> None:
 @scenario
 async def late_old_model(stage: Stage) -> None:
     """Training takes so long that a newer run goes live meanwhile."""
-    slow = pod("fake/succeed:5s", trained("a" * 64, 0.99))
+    slow = pod("fake/succeed:12s", trained("a" * 64, 0.99))
     await stage.schedule(slow, run={"deploy": {"slot": "production"}}, concurrencyPolicy="Allow")
     stage.start()
     await stage.until_a_pod_runs()

@@ -10,6 +10,7 @@ from retrain_operator.api.base import ObjectMeta, format_time
 from retrain_operator.api.names import Key
 from retrain_operator.api.policy import Policy
 from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from retrain_operator.cron import Cron
 from retrain_operator.rules.drift import due_slot
 from tests.faults.history import History, Life
 from tests.faults.observer import Observer
@@ -51,7 +52,10 @@ class Stage:
         return self._observer.history(self.namespace)
 
     async def schedule(self, trainer: Body, *, due: int = 1, run: Body | None = None, **spec: Any) -> None:
-        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago. 0: none is due."""
+        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago. 0: none is due.
+
+        It was accepted once, as every schedule was of which ticks are decided: an edit of something else does not move its floor then.
+        """
         newest = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
         template = {"spec": {"trainer": trainer, **(run or {})}}
         body = {"spec": {"schedule": f"{newest.minute} {newest.hour} * * *", "jobTemplate": template, **spec}}
@@ -60,7 +64,10 @@ class Stage:
         answer = await self._admin.patch_status(
             SCHEDULES,
             Key(self.namespace, NAME),
-            {"decidedThrough": format_time(self.floors[NAME])},
+            {
+                "decidedThrough": format_time(self.floors[NAME]),
+                "effectiveSchedule": Cron.parse(body["spec"]["schedule"], "Etc/UTC").effective,
+            },
             resource_version=made["metadata"]["resourceVersion"],
         )
         assert isinstance(answer, dict)
