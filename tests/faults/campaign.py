@@ -10,7 +10,7 @@ from tests.faults.plans import References
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.trial import QUIET_S, Case, Outcome, run_trial
 
-AT_ONCE = 12  # a trial mostly waits; more than this make two cores the bottleneck, and timing is what is tried here
+AT_ONCE = 16  # a trial mostly waits; more than this make two cores the bottleneck, and timing is what is tried here
 ATTEMPTS = 2  # a write that timing has folded into another is not there to be faulted; once more, then it counts as not injected
 
 

@@ -13,6 +13,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 SHORT = pod("fake/succeed:300ms", TRAINED)
 LONG = pod("fake/succeed:3s", TRAINED)
+LASTING = pod("fake/succeed:10s", TRAINED)  # outlasts every single fault: what a person does meanwhile meets a run that still goes on
 
 DEPLOY = {"slot": "production", "gates": [{"metric": "accuracy", "min": 0.8, "minImprovement": 0.01}]}
 FIRST = pod("fake/succeed:300ms", trained("a" * 64, 0.85))
@@ -56,7 +57,7 @@ async def pruned_run(stage: Stage) -> None:
 @scenario
 async def tick_waits_for_a_run(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
 
@@ -64,7 +65,7 @@ async def tick_waits_for_a_run(stage: Stage) -> None:
 @scenario
 async def suspend_while_a_tick_waits(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
     await stage.edit_schedule({"spec": {"suspend": True}})
@@ -73,7 +74,7 @@ async def suspend_while_a_tick_waits(stage: Stage) -> None:
 @scenario
 async def delete_while_a_tick_waits(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
     await stage.delete_schedule()
@@ -82,7 +83,7 @@ async def delete_while_a_tick_waits(stage: Stage) -> None:
 
 @scenario
 async def run_deleted_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.until(lambda history: decided(history, "Run"))  # a run that goes before it is accounted for is made again
@@ -91,7 +92,7 @@ async def run_deleted_during_a_run(stage: Stage) -> None:
 
 @scenario
 async def delete_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.delete_schedule()
@@ -99,7 +100,7 @@ async def delete_during_a_run(stage: Stage) -> None:
 
 @scenario
 async def job_deleted_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until(lambda history: any(run.status.get("jobName") for run in history.of("retrainjobs")))
     await stage.delete_job()
@@ -124,7 +125,7 @@ async def retried_run(stage: Stage) -> None:
 @scenario
 async def second_run_by_hand(stage: Stage) -> None:
     await stage.schedule(SHORT, suspend=True)
-    await stage.run_by_hand("first", LONG)
+    await stage.run_by_hand("first", LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.run_by_hand("second", SHORT)

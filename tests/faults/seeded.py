@@ -16,7 +16,7 @@ _SKIPPED = Write("patch", "retrainjobs", "run status Skipped", 1)
 SEEDED: dict[str, tuple[set[str], list[Case]]] = {
     "random_run_names": ({"one run per tick"}, [Case("scheduled run", AtWrite(WriteFault.KILL_AFTER, _RUN_CREATE))]),
     "random_job_names": ({"one job per run"}, [Case("scheduled run", AtWrite(WriteFault.KILL_AFTER, _JOB_CREATE))]),
-    "no_compare_and_swap": ({"a finished run is final"}, [Case("second run by hand", AtWrite(WriteFault.LATE, _RUNNING))]),
+    "no_compare_and_swap": ({"a finished run is final"}, [Case("request during a run", AtWrite(WriteFault.LATE, _RUNNING))]),
     "no_relist_comparison": (
         {"status tells the truth"},
         [Case("job deleted during a run", AtEvent(EventFault.GAP, "jobs", n)) for n in (2, 3, 4)],

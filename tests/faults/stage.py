@@ -15,7 +15,7 @@ from retrain_operator.rules.drift import due_slot
 from tests.faults.history import History, Life
 from tests.faults.observer import Observer
 
-STEP_S = 60.0
+STEP_S = 120.0  # longer than the longest outage
 DAY_S = 86_400
 NAME = "churn"
 _ANSWER = {"schema": "retrain/v1", "runId": "$(RETRAIN_RUN_ID)", "attempt": 1, "mode": "Execute"}
