@@ -65,10 +65,9 @@ def sample(references: References) -> list[Case]:
     for kopf_fails in (EventFault.ERROR_500, EventFault.ERROR_504):
         cases[Case("long run", AtEvent(kopf_fails, "retrainschedules", 1))] = None
     scenarios = cycle(references.items())
-    for event_fault in EventFault:
-        for resource in RESOURCES:
-            scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
-            cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
+    for event_fault, resource in zip(EventFault, cycle(RESOURCES), strict=False):
+        scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
+        cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
     return [case for case in cases if not _is_ghost(case)]
 
 
