@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster cluster controlplane test faults bench bench-trainer lint verify crds format images clean
+.PHONY: help demo demo-cluster cluster controlplane test faults faults-spread bench bench-trainer lint verify crds format images clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,10 @@ test: $(VENV)/.developing ## Run all tests
 faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (long: thousands of cases)
 	@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.faults
+
+faults-spread: $(VENV)/.developing ## 600 of these, spread evenly; writes docs/faults.md (about a quarter of an hour)
+	@$(BIN)/python -m tests.cluster build
+	$(BIN)/python -m tests.faults --cases 600 --write docs/faults.md
 
 bench: $(VENV)/.developing ## Measure speed and memory beside the native CronJob controller; writes docs/benchmarks.md
 	@$(BIN)/python -m tests.cluster build

@@ -2,6 +2,8 @@
 
     python -m tests.faults            everything
     python -m tests.faults --sample   what `make test` runs
+    python -m tests.faults --cases 600 --write docs/faults.md
+                                      so many, spread evenly, and a page that tells of them
 
     scenario ──> admin ──────────────┐
     operator ──> gate (faults) ──────┼──> kube-apiserver ──> observer ──> history ──> oracle

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import shlex
 import sys
 import time
 from itertools import count
@@ -14,6 +15,7 @@ from tests.cluster.node import NodeThread
 from tests.faults import plans
 from tests.faults.campaign import AT_ONCE, failures, find_references, run_cases, table
 from tests.faults.lab import laboratory
+from tests.faults.report import page
 from tests.faults.trial import QUIET_S, Outcome
 
 QUIET_FULL_S = 10.0
@@ -32,7 +34,8 @@ async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argpa
             return 0
         cases = plans.sample(references) if options.sample else plans.everything(references)
         cases = [case for case in cases if options.only in str(case)][:: options.every]
-        print(f"{len(cases)} cases of {len(references)} scenarios, {options.at_once} at once")
+        cases = plans.spread(cases, options.cases) if options.cases else cases
+        print(f"{len(cases)} cases of {len(references)} scenarios, {options.at_once} at once", flush=True)
 
         done = count(1)
 
@@ -42,11 +45,15 @@ async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argpa
             if options.verbose or outcome.violations:
                 print(f"{'VIOLATED' if outcome.violations else 'ok':9}{outcome.case} ({outcome.seconds:.0f} s)", flush=True)
 
-        quiet_s = QUIET_S if options.sample else QUIET_FULL_S
-        outcomes = await run_cases(lab, cases, references, at_once=options.at_once, quiet_s=options.quiet or quiet_s, on_outcome=tell)
+        quiet_s = options.quiet or (QUIET_S if options.sample else QUIET_FULL_S)
+        outcomes = await run_cases(lab, cases, references, at_once=options.at_once, quiet_s=quiet_s, on_outcome=tell)
     print(failures(outcomes))
     print(table(outcomes))
-    print(f"{time.monotonic() - started:.0f} s")
+    seconds = time.monotonic() - started
+    print(f"{seconds:.0f} s")
+    if options.write:
+        command = shlex.join(["python", "-m", "tests.faults", *sys.argv[1:]])
+        options.write.write_text(page(outcomes, command, seconds, quiet_s))
     return 1 if any(outcome.violations for outcome in outcomes) else 0
 
 
@@ -56,6 +63,8 @@ def main() -> int:
     parser.add_argument("--writes", action="store_true", help="only tell what the scenarios write")
     parser.add_argument("--only", default="", help="cases whose text has this in it")
     parser.add_argument("--every", type=int, default=1, help="each n-th case only")
+    parser.add_argument("--cases", type=int, default=0, help="so many cases, spread evenly over kinds of faults, scenarios and writes")
+    parser.add_argument("--write", type=Path, help="also write what came of it as a page, e.g. docs/faults.md")
     parser.add_argument("--at-once", type=int, default=AT_ONCE, help="trials at the same time")
     parser.add_argument("--quiet", type=float, default=0.0, help="seconds without a write at the end of a trial")
     parser.add_argument("--verbose", action="store_true", help="a line for each trial")

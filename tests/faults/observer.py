@@ -19,6 +19,8 @@ PATHS = {
     "jobs": "/apis/batch/v1/jobs",
     "pods": "/api/v1/pods",
     "leases": "/apis/coordination.k8s.io/v1/leases",
+    "configmaps": "/api/v1/configmaps",
+    "deployments": "/apis/apps/v1/deployments",
 }
 
 

@@ -1,5 +1,6 @@
 """Which cases to try, from what the scenarios write and hear without faults."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 
@@ -46,11 +47,13 @@ def everything(references: References) -> list[Case]:
 
 
 def sample(references: References) -> list[Case]:
-    """Every kind of write and every kind of fault, each write with two kinds in turn; every crash of one scenario."""
+    """Every kind of write and every kind of fault, the first write of each kind with two kinds in turn; every crash of one scenario."""
     cases: dict[Case, None] = {}
     kinds, event_kinds = cycle(_SINGLE), cycle(_FOR_EVENTS)
     for scenario, write in _distinct(references):
-        for _ in range(1 if write.is_event else 2):
+        if write.is_event and write.n > 1:
+            continue
+        for _ in range(1 if write.is_event or write.n > 1 else 2):
             cases[Case(scenario, AtWrite(next(event_kinds if write.is_event else kinds), write))] = None
     for scenario in _IN_ALL:
         writes = [write for write in references[scenario].writes if not write.is_event]
@@ -62,11 +65,24 @@ def sample(references: References) -> list[Case]:
     for kopf_fails in (EventFault.ERROR_500, EventFault.ERROR_504):
         cases[Case("long run", AtEvent(kopf_fails, "retrainschedules", 1))] = None
     scenarios = cycle(references.items())
-    for event_fault in EventFault:
-        for resource in RESOURCES:
-            scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
-            cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
+    for event_fault, resource in zip(EventFault, cycle(RESOURCES), strict=False):
+        scenario, reference = next(each for each in scenarios if each[1].events.get(resource))
+        cases[Case(scenario, AtEvent(event_fault, resource, reference.events[resource] // 2 + 1))] = None
     return [case for case in cases if not _is_ghost(case)]
+
+
+def spread(cases: Sequence[Case], count: int) -> list[Case]:
+    """So many of these, with each kind of fault as often as the others, and each kind all over the scenarios and their writes."""
+    kinds: defaultdict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        kinds[case.kind].append(case)
+    chosen: list[Case] = []
+    for done, of_kind in enumerate(sorted(kinds.values(), key=len)):  # what a rare kind leaves of its share goes to the others
+        wanted = min(len(of_kind), (count - len(chosen)) // (len(kinds) - done))
+        first = done / len(kinds)  # not the same writes for each kind
+        chosen += [of_kind[int((n + first) * len(of_kind) / wanted)] for n in range(wanted)]
+    order = {case: n for n, case in enumerate(cases)}
+    return sorted(chosen, key=order.__getitem__)
 
 
 def _is_ghost(case: Case) -> bool:

@@ -6,13 +6,18 @@ The end it must come to is that of a run of the same scenario without faults. To
 from collections.abc import Awaitable, Callable
 
 from tests.faults.history import History
-from tests.faults.stage import REFUSED, TRAINED, Stage, pod
+from tests.faults.stage import REFUSED, TRAINED, Stage, pod, trained
 
 Scenario = Callable[[Stage], Awaitable[None]]
 SCENARIOS: dict[str, Scenario] = {}
 
 SHORT = pod("fake/succeed:300ms", TRAINED)
 LONG = pod("fake/succeed:3s", TRAINED)
+LASTING = pod("fake/succeed:10s", TRAINED)  # outlasts every single fault: what a person does meanwhile meets a run that still goes on
+
+DEPLOY = {"slot": "production", "gates": [{"metric": "accuracy", "min": 0.8, "minImprovement": 0.01}]}
+FIRST = pod("fake/succeed:300ms", trained("a" * 64, 0.85))
+BETTER = pod("fake/succeed:300ms", trained("b" * 64, 0.92, data="v2", before=0.85))
 
 
 def scenario(act: Scenario) -> Scenario:
@@ -52,7 +57,7 @@ async def pruned_run(stage: Stage) -> None:
 @scenario
 async def tick_waits_for_a_run(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
 
@@ -60,7 +65,7 @@ async def tick_waits_for_a_run(stage: Stage) -> None:
 @scenario
 async def suspend_while_a_tick_waits(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
     await stage.edit_schedule({"spec": {"suspend": True}})
@@ -69,7 +74,7 @@ async def suspend_while_a_tick_waits(stage: Stage) -> None:
 @scenario
 async def delete_while_a_tick_waits(stage: Stage) -> None:
     await stage.schedule(SHORT)
-    await stage.run_by_hand("by-hand", LONG)
+    await stage.run_by_hand("by-hand", LASTING)
     stage.start()
     await stage.until(waits)
     await stage.delete_schedule()
@@ -78,7 +83,7 @@ async def delete_while_a_tick_waits(stage: Stage) -> None:
 
 @scenario
 async def run_deleted_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.until(lambda history: decided(history, "Run"))  # a run that goes before it is accounted for is made again
@@ -87,7 +92,7 @@ async def run_deleted_during_a_run(stage: Stage) -> None:
 
 @scenario
 async def delete_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.delete_schedule()
@@ -95,7 +100,7 @@ async def delete_during_a_run(stage: Stage) -> None:
 
 @scenario
 async def job_deleted_during_a_run(stage: Stage) -> None:
-    await stage.schedule(LONG)
+    await stage.schedule(LASTING)
     stage.start()
     await stage.until(lambda history: any(run.status.get("jobName") for run in history.of("retrainjobs")))
     await stage.delete_job()
@@ -120,7 +125,7 @@ async def retried_run(stage: Stage) -> None:
 @scenario
 async def second_run_by_hand(stage: Stage) -> None:
     await stage.schedule(SHORT, suspend=True)
-    await stage.run_by_hand("first", LONG)
+    await stage.run_by_hand("first", LASTING)
     stage.start()
     await stage.until_a_pod_runs()
     await stage.run_by_hand("second", SHORT)
@@ -136,10 +141,11 @@ async def request_during_a_run(stage: Stage) -> None:
 
 @scenario
 async def replaced_by_a_request(stage: Stage) -> None:
-    await stage.schedule(LONG, concurrencyPolicy="Replace")
+    """It would go on for longer than any restart takes: how it ends is not to depend on that."""
+    await stage.schedule(pod("fake/succeed:15s", TRAINED), concurrencyPolicy="Replace")
     stage.start()
     await stage.until_a_pod_runs()
-    await stage.request("another, please")
+    await stage.retrain("another, please", SHORT)
 
 
 @scenario
@@ -150,6 +156,57 @@ async def drift_run(stage: Stage) -> None:
     await stage.schedule(SHORT, due=0, policy={"mode": "Execute", "intervalSeconds": stage.long_interval_s(), "signals": [signal]})
     stage.start()
     await stage.until(lambda history: any(each.status.get("lastEvaluation") for each in history.of("retrainschedules")))
+
+
+@scenario
+async def deploy(stage: Stage) -> None:
+    """A first model, a better one, and one that is worse."""
+    await stage.deployment("api")
+    target = {"kind": "Deployment", "name": "api"}
+    await stage.schedule(FIRST, run={"deploy": {**DEPLOY, "targets": [target]}})
+    stage.start()
+    await stage.until_deployed(1)
+    await stage.retrain("better", BETTER)
+    await stage.until_deployed(2)
+    await stage.retrain("worse", pod("fake/succeed:300ms", trained("c" * 64, 0.9, data="v3", before=0.92)))
+    await stage.until_deployed(3)
+
+
+@scenario
+async def late_old_model(stage: Stage) -> None:
+    """Training takes so long that a newer run goes live meanwhile."""
+    slow = pod("fake/succeed:12s", trained("a" * 64, 0.99))
+    await stage.schedule(slow, run={"deploy": {"slot": "production"}}, concurrencyPolicy="Allow")
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.retrain("newer", FIRST)
+    await stage.until_deployed(2)
+
+
+@scenario
+async def replaced_model(stage: Stage) -> None:
+    """A run that was to deploy is replaced by another one."""
+    long = pod("fake/succeed:15s", trained("a" * 64, 0.99))
+    await stage.schedule(long, run={"deploy": {"slot": "production"}}, concurrencyPolicy="Replace")
+    stage.start()
+    await stage.until_a_pod_runs()
+    await stage.retrain("newer", FIRST)
+    await stage.until_deployed(1)
+
+
+@scenario
+async def rollback(stage: Stage) -> None:
+    """After two models, and a third one of the data that made the bad one."""
+    await stage.schedule(FIRST, run={"deploy": DEPLOY}, suspend=True)
+    await stage.run_by_hand("a-first", FIRST, deploy=DEPLOY)
+    stage.start()
+    await stage.until_deployed(1)
+    await stage.run_by_hand("b-second", BETTER, deploy=DEPLOY)
+    await stage.until_deployed(2)
+    await stage.roll_back("back, please")
+    same_data = pod("fake/succeed:300ms", trained("c" * 64, 0.95, data="v2", before=0.85))
+    await stage.run_by_hand("c-same-data", same_data, deploy=DEPLOY)
+    await stage.until_deployed(3)
 
 
 def waits(history: History) -> bool:

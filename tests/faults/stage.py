@@ -9,12 +9,13 @@ from typing import Any
 from retrain_operator.api.base import ObjectMeta, format_time
 from retrain_operator.api.names import Key
 from retrain_operator.api.policy import Policy
-from retrain_operator.cluster.protocol import CONFIG_MAPS, JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from retrain_operator.cluster.protocol import CONFIG_MAPS, DEPLOYMENTS, JOBS, RUNS, SCHEDULES, AlreadyExists, Body, Cluster, Resource
+from retrain_operator.cron import Cron
 from retrain_operator.rules.drift import due_slot
 from tests.faults.history import History, Life
 from tests.faults.observer import Observer
 
-STEP_S = 60.0
+STEP_S = 120.0  # longer than the longest outage
 DAY_S = 86_400
 NAME = "churn"
 _ANSWER = {"schema": "retrain/v1", "runId": "$(RETRAIN_RUN_ID)", "attempt": 1, "mode": "Execute"}
@@ -25,6 +26,15 @@ TRAINED = _ANSWER | {
     "config": {"hash": "c1"},
     "artifact": {"uri": "file:///nowhere", "sha256": "0" * 64},
 }
+
+
+def trained(sha256: str, accuracy: float, *, data: str = "v1", before: float | None = None) -> Body:
+    """Answer of a trainer that made this model. before: what the model that it was told of got on its holdout."""
+    model = {"artifact": {"uri": f"file:///models/{sha256[:4]}", "sha256": sha256}}
+    champion = {"champion": {"sha256": "$(RETRAIN_CHAMPION_SHA256)", "metrics": {"accuracy": before}}} if before is not None else {}
+    return TRAINED | {"metrics": {"accuracy": accuracy}, "data": {"version": data, "rows": 10}} | model | champion
+
+
 REFUSED = _ANSWER | {"outcome": "failed", "error": {"reason": "TooLittleData", "message": "3 rows", "retryable": False}}
 
 
@@ -42,7 +52,10 @@ class Stage:
         return self._observer.history(self.namespace)
 
     async def schedule(self, trainer: Body, *, due: int = 1, run: Body | None = None, **spec: Any) -> None:
-        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago. 0: none is due."""
+        """A daily RetrainSchedule whose last `due` ticks have not been decided on, the newest of them some minutes ago. 0: none is due.
+
+        It was accepted once, as every schedule was of which ticks are decided: an edit of something else does not move its floor then.
+        """
         newest = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=5)
         template = {"spec": {"trainer": trainer, **(run or {})}}
         body = {"spec": {"schedule": f"{newest.minute} {newest.hour} * * *", "jobTemplate": template, **spec}}
@@ -51,7 +64,10 @@ class Stage:
         answer = await self._admin.patch_status(
             SCHEDULES,
             Key(self.namespace, NAME),
-            {"decidedThrough": format_time(self.floors[NAME])},
+            {
+                "decidedThrough": format_time(self.floors[NAME]),
+                "effectiveSchedule": Cron.parse(body["spec"]["schedule"], "Etc/UTC").effective,
+            },
             resource_version=made["metadata"]["resourceVersion"],
         )
         assert isinstance(answer, dict)
@@ -70,6 +86,19 @@ class Stage:
     async def config_map(self, name: str, **data: str) -> None:
         await self._create(CONFIG_MAPS, name, {"data": data})
 
+    async def deployment(self, name: str) -> None:
+        """A target that lets the schedule deploy to it. Without pods: their turn is the Deployment controller's, not the operator's."""
+        labels = {"app": name}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "serve", "image": "none"}]}}
+        await self._create(
+            DEPLOYMENTS,
+            name,
+            {
+                "metadata": {"annotations": {"retrain.dev/deploy-from": NAME}},
+                "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+            },
+        )
+
     async def run_by_hand(self, name: str, trainer: Body, **spec: Any) -> None:
         """A RetrainJob that a person makes for the schedule."""
         await self._create(RUNS, name, {"spec": {"schedule": NAME, "trainer": trainer, **spec}})
@@ -82,6 +111,20 @@ class Stage:
     async def request(self, token: str) -> None:
         """Trigger the schedule by hand."""
         await self.edit_schedule({"metadata": {"annotations": {"retrain.dev/requestedAt": token}}})
+
+    async def retrain(self, token: str, trainer: Body) -> None:
+        """Trigger it by hand, with another trainer."""
+        template = {"spec": {"trainer": trainer}}
+        await self.edit_schedule({"metadata": {"annotations": {"retrain.dev/requestedAt": token}}, "spec": {"jobTemplate": template}})
+
+    async def roll_back(self, token: str) -> None:
+        """Ask for it, and wait until it is said what became of it."""
+        await self.edit_schedule({"metadata": {"annotations": {"retrain.dev/rollbackRequestedAt": token}}})
+        await self.until(lambda history: any(each.status.get("lastRollback") for each in history.of("retrainschedules")))
+
+    async def until_deployed(self, count: int) -> None:
+        """Until it is decided what becomes of the models of so many runs."""
+        await self.until(lambda history: sum(_is_decided(run) for run in history.of("retrainjobs")) == count)
 
     async def delete_schedule(self) -> None:
         await self._delete(SCHEDULES, next(self.history.living("retrainschedules")))
@@ -104,14 +147,18 @@ class Stage:
                 await changed.wait()
 
     async def _create(self, resource: Resource, name: str, body: Body) -> Body:
-        head = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": {"name": name}}
-        answer = await self._admin.create(resource, self.namespace, head | body)
+        head = {"apiVersion": resource.api_version, "kind": resource.kind}
+        answer = await self._admin.create(resource, self.namespace, head | body | {"metadata": {"name": name, **body.get("metadata", {})}})
         assert not isinstance(answer, AlreadyExists)
         return answer
 
     async def _delete(self, resource: Resource, life: Life) -> None:
         await self._admin.delete(resource, Key(self.namespace, life.name), uid=life.uid)
         await self.until(lambda history: history.lives[life.uid].is_gone)
+
+
+def _is_decided(run: Life) -> bool:
+    return any(each["type"] == "Deployed" and each["status"] != "Unknown" for each in run.status.get("conditions") or ())
 
 
 def pod(image: str, answer: Body | None = None) -> Body:

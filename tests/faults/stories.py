@@ -1,5 +1,6 @@
 """Histories made by hand, for the oracle's own tests: each write is one version later and one second later than the one before."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +52,25 @@ class Story:
         status = {"phase": "Completed", "jobName": name, "completionTime": TICK}
         self.put("retrainjobs", name, run["metadata"]["uid"], status=status)
         self.put("retrainschedules", "churn", status={"observedGeneration": 1, "lastSuccessfulTime": TICK})
+
+    def model(self, name: str, sha256: str, **spec: Any) -> Body:
+        """A run by hand that trained this model and says that it is live."""
+        trained = {"outcome": "trained", "metrics": {"auc": 0.9}, "data": {"version": "v1"}}
+        self.run(name, spec={"schedule": "churn", "trigger": "Manual", "deploy": {"slot": "live"}, **spec})
+        result = trained | {"artifact": {"uri": f"file:///{sha256}", "sha256": sha256}}
+        told = [{"type": "Deployed", "status": "True"}]
+        return self.put("retrainjobs", name, status={"phase": "Completed", "completionTime": TICK, "result": result, "conditions": told})
+
+    def swap(self, run: Body, **other: str) -> None:
+        """The slot has the run's model. other: what its plain keys say instead."""
+        artifact = run["status"]["result"]["artifact"]
+        data = {**artifact, "run": run["metadata"]["name"]}
+        record = {"current": {**data, "runUid": run["metadata"]["uid"]}}
+        self.put("configmaps", "churn-live", data={**data, **other, "slot.json": json.dumps(record)})
+        self.history.lives["configmaps-churn-live"].last["metadata"]["labels"] = {"retrain.dev/slot": "live"}
+
+    def ask_for_rollback(self, token: str) -> None:
+        self.put("retrainschedules", "churn")["metadata"]["annotations"] = {"retrain.dev/rollbackRequestedAt": token}
 
     def broken(self, **evidence: Any) -> set[str]:
         """Rules that the oracle finds broken."""

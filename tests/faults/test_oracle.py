@@ -9,7 +9,7 @@ import pytest
 from tests.faults.endstate import differences, end_state
 from tests.faults.generator import ticks
 from tests.faults.history import Body
-from tests.faults.stories import Story
+from tests.faults.stories import TICK, Story
 from tests.faults.writes import WriteNumbers
 
 RETRY = {"schedule": "churn", "trigger": "Retry", "scheduledTime": "2026-03-02T12:00:00Z", "attempt": 2}
@@ -176,6 +176,99 @@ def orphan() -> Story:
     story = good()
     story.put("retrainjobs", "churn-1", deleted=True)
     return story
+
+
+def two_models() -> tuple[Story, Body, Body]:
+    """The first is live, then the second."""
+    story = good()
+    first, second = story.model("first", "a"), story.model("second", "b")
+    story.swap(first)
+    story.swap(second)
+    return story, first, second
+
+
+def newest_model_live() -> Story:
+    return two_models()[0]
+
+
+def older_model_live() -> Story:
+    story, first, _ = two_models()
+    story.swap(first)
+    return story
+
+
+def rolled_back(times: int) -> Story:
+    story, first, second = two_models()
+    story.ask_for_rollback("t")
+    for _ in range(times - 1):
+        story.swap(first)
+        story.swap(second)
+    story.swap(first)
+    return story
+
+
+def model_of_another_run(**other: str) -> Story:
+    story, _, second = two_models()
+    story.swap(second, **other)
+    return story
+
+
+def half_a_run_live() -> Story:
+    story = good()
+    run = story.model("first", "a")
+    story.history.lives[run["metadata"]["uid"]].last["status"]["phase"] = "Running"
+    story.swap(run)
+    return story
+
+
+def better_model_forgotten() -> Story:
+    story = good()
+    story.swap(story.model("first", "a"))
+    story.model("second", "b")
+    return story
+
+
+def worse_model_live() -> Story:
+    story = good()
+    story.swap(story.model("first", "a", deploy={"slot": "live", "gates": [{"metric": "auc", "min": 0.95}]}))
+    return story
+
+
+FORGOTTEN, BACK, HALF = "the newest good model is live", "a slot never goes back by itself", "a slot holds one whole model"
+
+
+@pytest.mark.parametrize(
+    ("tell", "broken"),
+    [
+        pytest.param(newest_model_live, set(), id="the newest model is live"),
+        pytest.param(older_model_live, {BACK, FORGOTTEN}, id="an older model takes the slot"),
+        pytest.param(lambda: rolled_back(1), set(), id="rolled back by request"),
+        pytest.param(lambda: rolled_back(2), {BACK}, id="rolled back twice by one request"),
+        pytest.param(lambda: model_of_another_run(sha256="a"), {HALF}, id="half of one record, half of another"),
+        pytest.param(half_a_run_live, {HALF}, id="live before its run was Completed"),
+        pytest.param(better_model_forgotten, {FORGOTTEN}, id="a newer model that never went live"),
+        pytest.param(worse_model_live, {FORGOTTEN}, id="a model live against its gates"),
+    ],
+)
+def test_the_rules_of_slots(tell: Callable[[], Story], broken: set[str]) -> None:
+    assert tell().broken() & {FORGOTTEN, BACK, HALF} == broken
+
+
+@pytest.mark.parametrize(
+    ("phase", "is_broken"),
+    [pytest.param("Failed", False, id="as the rule says"), pytest.param("Completed", True, id="as if it had not been told")],
+)
+def test_a_run_that_was_told_to_stop_has_failed_although_its_job_was_quicker(phase: str, is_broken: bool) -> None:
+    story = Story(concurrencyPolicy="Replace")
+    run = story.run()
+    job = story.job(run)
+    story.put("retrainjobs", "churn-1", status={"phase": "Running", "jobName": "churn-1", "stopping": {"reason": "Replaced"}})
+    story.finish(run, job)
+    error = {"error": {"reason": "Replaced"}} if phase == "Failed" else {}
+    story.put("retrainjobs", "churn-1", status={"phase": phase, "jobName": "churn-1", "completionTime": TICK, **error})
+    times = {"lastSuccessfulTime": TICK} if phase == "Completed" else {}
+    story.put("retrainschedules", "churn", status={"observedGeneration": 1, **times})
+    assert ("status tells the truth" in story.broken()) == is_broken
 
 
 @pytest.mark.parametrize(

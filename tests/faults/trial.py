@@ -22,6 +22,7 @@ from tests.faults.writes import Write
 
 RECOVERY_S = 30.0  # after the last fault everything is right within this
 QUIET_S = 3.0
+LOOK_S = 0.25
 FOR_EVER = frozenset(  # once broken, nothing mends it: no need to wait
     {
         "one run per tick",
@@ -30,8 +31,11 @@ FOR_EVER = frozenset(  # once broken, nothing mends it: no need to wait
         "a finished run is final",
         "runs do not overlap",
         "nothing starts against the users will",
+        "a slot never goes back by itself",
+        "a slot holds one whole model",
     }
 )
+UNDER_WAY = ("Pending", "RollingOut", "RollingBack")
 _SHORTENED = {RESYNC_VARIABLE: "5", SILENCE_VARIABLE: "2"}
 
 
@@ -46,6 +50,12 @@ class Case:
     bug: str | None = None
     outage_s: float = OUTAGE_S
     recovery_s: float = RECOVERY_S
+
+    @property
+    def kind(self) -> str:
+        """Of the fault, for a table."""
+        assert self.fault is not None
+        return str(self.fault.kind) + (", two replicas" if self.replicas > 1 else "")
 
     def __str__(self) -> str:
         crew = f" ({self.replicas} replicas{', elected' if self.election else ''})" if self.replicas > 1 else ""
@@ -131,13 +141,16 @@ async def _settle(
                 last = script.sent[-1].write if script.sent else "nothing"
                 return [Violation("all is quiet at the end", f"the last write was {last}")], well_at
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.25):
+            async with asyncio.timeout(LOOK_S):
                 await changed.wait()
+        await asyncio.sleep(max(0.0, now + LOOK_S - time.monotonic()))  # all gates share this process: looking must not slow them down
 
 
 def _is_busy(history: History) -> bool:
-    """Whether a run has not finished: quiet, while its pod is at work, is no end."""
-    return any(run.status.get("phase") not in FINISHED for run in history.living("retrainjobs"))
+    """Whether a run has not finished, or a rollout is looked after: quiet, while a pod is at work, is no end."""
+    runs, schedules = list(history.living("retrainjobs")), history.living("retrainschedules")
+    rollouts = [run.status.get("deployment") or {} for run in runs] + [each.status.get("lastRollback") or {} for each in schedules]
+    return any(run.status.get("phase") not in FINISHED for run in runs) or any(each.get("state") in UNDER_WAY for each in rollouts)
 
 
 class Crew:

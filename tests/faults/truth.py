@@ -38,12 +38,25 @@ def _run(history: History, run: Life) -> Iterator[str]:
 
 
 def _expected_phase(history: History, job: Life) -> str:
+    if has_ended(job.last) and was_told_to_stop(history.lives.get(job.owner["uid"])):
+        return "Failed"
     ends = [each["type"] for each in job.status.get("conditions") or () if each["status"] == "True"]
     if "Complete" in ends:
         return _PHASES.get(_outcome(history, job), "Failed")
     if "Failed" in ends or job.is_gone:
         return "Failed"
     return "Running" if job.status.get("ready") else "Pending"
+
+
+def has_ended(job: Body) -> bool:
+    """A Job's end, and nothing less."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(each["type"] in ("Complete", "Failed") and each["status"] == "True" for each in conditions)
+
+
+def was_told_to_stop(run: Life | None) -> bool:
+    """Ever: what its trainer answers then counts no more, whichever was quicker, the Job's own end or its deletion."""
+    return run is not None and any((each.body.get("status") or {}).get("stopping") for each in run.versions)
 
 
 def _outcome(history: History, job: Life) -> str:

@@ -5,7 +5,14 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
-NAMES = {"retrainschedules": "schedule", "retrainjobs": "run", "jobs": "job", "leases": "guard"}
+NAMES = {
+    "retrainschedules": "schedule",
+    "retrainjobs": "run",
+    "jobs": "job",
+    "leases": "guard",
+    "configmaps": "slot",
+    "deployments": "target",
+}
 ELECTION_NAMESPACE = "retrain-system"
 
 
@@ -71,12 +78,17 @@ def _role(verb: str, about: Target, body: dict[str, Any]) -> str:
         return f"{name} create" if trigger == "Schedule" else f"{name} create {trigger}"
     if verb != "patch":
         return f"{name} {verb}"
+    if not about.subresource:
+        return f"{name} patch"
     return f"{name} status {_status_role(name, body.get('status') or {})}".strip()
 
 
 def _status_role(name: str, status: dict[str, Any]) -> str:
     if name == "run":
-        return str(status.get("phase", ""))
+        deployment = status.get("deployment")
+        return str(status["phase"]) if "phase" in status else f"deploy {deployment.get('state', '')}".strip() if deployment else ""
+    if "lastRollback" in status:
+        return f"rollback {status['lastRollback'].get('state', '')}".strip()
     if "lastDecision" in status:
         return f"decision {status['lastDecision'].get('action', '')}".strip()
     return "outcome" if "lastSuccessfulTime" in status or "lastFailureTime" in status else ""

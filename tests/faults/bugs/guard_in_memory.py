@@ -5,7 +5,7 @@ from typing import Any
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
 from retrain_operator.cluster.protocol import Body, Cluster
-from retrain_operator.reconcile import controller
+from retrain_operator.reconcile import observe
 from retrain_operator.reconcile.apply import Applier
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.rules.observed import GuardObserved, GuardState
@@ -29,5 +29,5 @@ async def _take_nothing(self: Applier, body: Body) -> None:
     return None
 
 
-setattr(controller, "observe_guard", _observe_here)  # noqa: B010  # the attribute is an import of its own
+setattr(observe, "observe_guard", _observe_here)  # noqa: B010  # the attribute is an import of its own
 Applier._take_guard = _take_nothing  # type: ignore[method-assign]

@@ -6,7 +6,6 @@ from retrain_operator.api.names import Key
 from retrain_operator.cluster import comparison, reflector
 from retrain_operator.cluster.comparison import Change, Seen
 from retrain_operator.cluster.protocol import Listing
-from retrain_operator.reconcile import controller
 
 _complete = comparison.missed_changes
 
@@ -15,5 +14,5 @@ def _without_deletions(known: Mapping[Key, Seen], listing: Listing, *, deleted_m
     return [change for change in _complete(known, listing, deleted_meanwhile=deleted_meanwhile) if change.type != "DELETED"]
 
 
-for module in (comparison, reflector, controller):
+for module in (comparison, reflector):
     setattr(module, "missed_changes", _without_deletions)  # noqa: B010  # the attribute is an import of theirs
