@@ -249,7 +249,7 @@ class TestListAndWatch:
         assert [event.type for event in await until(watch, "DELETED")] == ["ADDED", "DELETED"]
 
     async def test_a_watch_ends_with_a_bookmark(self, cluster: KubeCluster, namespace: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(kube, "WATCH_DURATION_S", (3, 3))
+        monkeypatch.setattr(kube, "WATCH_DURATION_S", (7, 7))  # the bookmark comes two seconds before the end
         listing = await cluster.list(CONFIG_MAPS, namespace)
         other = await made(cluster, CONFIG_MAPS, namespace, config_map("elsewhere", mine="no"))
         watch = cluster.watch(CONFIG_MAPS, namespace, resource_version=listing.resource_version, label_selector="mine=yes")

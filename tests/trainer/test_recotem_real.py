@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 from pathlib import Path
 
+import pytest
 from tests.trainer.recotem import RECIPE, Shim
 
 
@@ -14,7 +15,8 @@ def test_two_trainings_give_the_same_score(recotem_python: Path, tmp_path: Path)
         artifact = Path(result["artifact"]["uri"])
         assert result["artifact"]["sha256"] == hashlib.sha256(artifact.read_bytes()).hexdigest()
         assert shim.manifest_of(result["runId"])["header"]["recotem_version"].startswith("2.")
-    assert runs[0]["metrics"] == runs[1]["metrics"]
+    # Its threads add in any order, which shows in the last digit; another hash seed shows in the second.
+    assert runs[0]["metrics"] == pytest.approx(runs[1]["metrics"], rel=1e-9)
     assert runs[0]["metrics"]["ndcg@10"] > 0.3
     assert (runs[0]["config"]["trials"], runs[0]["data"]["rows"]) == (4, 268)
 
