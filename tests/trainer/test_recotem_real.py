@@ -5,6 +5,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 from tests.trainer.recotem import RECIPE, Shim
 
 
