@@ -13,6 +13,7 @@ from retrain_operator.cluster.answers import Answer
 from retrain_operator.cluster.connection import Connection, OnRequest
 from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.protocol import (
+    JOBS,
     PODS,
     AlreadyExists,
     Body,
@@ -99,6 +100,9 @@ class KubeCluster:
         key = Key(namespace, body["metadata"]["name"])  # required: a generated name could not be repeated safely
         now = asyncio.get_running_loop().time
         until = now() + WRITE_TIMEOUT_S
+        if resource is JOBS:
+            # Not repeated here: it may have been made, and be gone with its run by now. Its run is read before it is asked for again.
+            return await self._create_once(resource, key, body, WRITE_TIMEOUT_S)
         for longest_pause_s in REPEAT_PAUSES_S:
             try:
                 return await self._create_once(resource, key, body, until - now())
