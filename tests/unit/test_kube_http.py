@@ -107,11 +107,12 @@ class TestOtherWrites:
             api.cluster.patch_status(RUNS, KEY, {}, resource_version="7"),
             api.cluster.patch_spec(DEPLOYMENTS, KEY, {}, resource_version="7"),
             api.cluster.delete(JOBS, KEY, uid="u1"),
+            api.cluster.create(JOBS, "ns", {"metadata": {"name": "a"}}),  # it may be gone with its run by then
         ):
             with pytest.raises(Unavailable) as caught:
                 await write
             assert caught.value.retry_after_s == 3.0
-        assert [verb for verb, *_ in api.counted] == ["update", "patch", "patch", "delete"]
+        assert [verb for verb, *_ in api.counted] == ["update", "patch", "patch", "delete", "create"]
 
     async def test_patch_spec_is_a_compare_and_swap(self, api: Api) -> None:
         api.answers = [stored()]

@@ -280,3 +280,34 @@ async def test_a_job_is_deleted_in_the_foreground_and_no_other_of_its_name(appli
     assert "deletionTimestamp" not in ((await cluster.get(JOBS, ROOT)) or {})["metadata"]
     await applier.apply(RUNS, run, {}, DeleteJob(ROOT, job["metadata"]["uid"]))
     assert ((await cluster.get(JOBS, ROOT)) or {})["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+@pytest.mark.parametrize("spec", [pytest.param({}, id="with a guard"), pytest.param({"schedule": None}, id="without one")])
+def test_a_job_whose_answer_was_lost_is_not_made_again_when_its_run_is_gone(bench: Play, spec: dict[str, Any]) -> None:
+    async def steps(at: Bench) -> None:
+        run = await at.run("a", **spec)
+        at.lose.add("create Job a")
+        assert (await at.look())[-1] == "create Job a"
+        # A person deletes the run, and the garbage collector the Job with it, before any watch tells of either.
+        job = at.cluster.store.get(JOBS, ROOT)
+        assert job is not None
+        for resource, body in ((RUNS, run), (JOBS, job)):
+            at.cluster.store.delete(resource, ROOT, uid=body["metadata"]["uid"])
+        assert await at.look(times=2) == []
+
+    bench(steps)
+
+
+@pytest.mark.parametrize("spec", [pytest.param({}, id="with a guard"), pytest.param({"schedule": None}, id="without one")])
+def test_a_job_whose_answer_was_lost_is_found_by_its_name(bench: Play, spec: dict[str, Any]) -> None:
+    async def steps(at: Bench) -> None:
+        await at.run("a", **spec)
+        at.lose.add("create Job a")
+        await at.look()
+        made = at.cluster.store.get(JOBS, ROOT)
+        await at.look(times=3)
+        assert made is not None
+        assert at.controller.cache.jobs[ROOT].uid == made["metadata"]["uid"]
+        assert not at.controller.cache.unanswered
+
+    bench(steps)
