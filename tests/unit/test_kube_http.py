@@ -55,31 +55,31 @@ class TestCreate:
     )
     async def test_is_repeated(self, api: Api, failure: Handler) -> None:
         api.answers = [failure, failure, stored()]
-        assert await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}}) == STORED
+        assert await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}}) == STORED
         assert len(api.requests) == 3
         assert api.bodies[0] == api.bodies[2] == {"metadata": {"name": "a"}}
         assert api.pauses_s[0] < api.pauses_s[1] < 0.5
 
     async def test_a_name_that_is_taken_is_an_answer(self, api: Api) -> None:
-        api.answers = [lost, status(409, reason="AlreadyExists", kind="retrainjobs")]
-        assert await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}}) == AlreadyExists(KEY)
+        api.answers = [lost, status(409, reason="AlreadyExists", kind="configmaps")]
+        assert await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}}) == AlreadyExists(KEY)
 
     async def test_is_given_up_after_a_few_times(self, api: Api) -> None:
         api.answers = [status(503, "etcd has no leader")]
         with pytest.raises(Unavailable, match="etcd has no leader"):
-            await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}})
+            await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}})
         assert len(api.requests) == 1 + len(kube.REPEAT_PAUSES_S)
-        assert api.counted == [("create", "retrainjobs", 503)] * len(api.requests)
+        assert api.counted == [("create", "configmaps", 503)] * len(api.requests)
 
     async def test_waits_as_long_as_the_server_asks_for(self, api: Api) -> None:
         api.answers = [status(429, retry_after="2"), stored()]
-        await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}})
+        await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}})
         assert api.pauses_s == [2.0]
 
     async def test_does_not_wait_longer_than_a_write_may_take(self, api: Api) -> None:
         api.answers = [status(429, retry_after="60")]
         with pytest.raises(Unavailable) as caught:
-            await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}})
+            await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}})
         assert caught.value.retry_after_s == 60.0
         assert api.pauses_s == []
 
@@ -88,14 +88,14 @@ class TestCreate:
         api.answers = [lost, hangs]
         began = asyncio.get_running_loop().time()
         with pytest.raises(Unavailable, match="no answer"):
-            await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}})
+            await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}})
         assert asyncio.get_running_loop().time() - began < 1.0
-        assert api.counted == [("create", "retrainjobs", 0)] * 2
+        assert api.counted == [("create", "configmaps", 0)] * 2
 
     async def test_of_what_is_refused_is_not_repeated(self, api: Api) -> None:
         api.answers = [status(422, "spec.schedule: Invalid value", reason="Invalid", kind="RetrainSchedule")]
         with pytest.raises(Rejected, match=r"spec\.schedule: Invalid value"):
-            await api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}})
+            await api.cluster.create(CONFIG_MAPS, "ns", {"metadata": {"name": "a"}})
         assert len(api.requests) == 1
 
 
@@ -107,12 +107,13 @@ class TestOtherWrites:
             api.cluster.patch_status(RUNS, KEY, {}, resource_version="7"),
             api.cluster.patch_spec(DEPLOYMENTS, KEY, {}, resource_version="7"),
             api.cluster.delete(JOBS, KEY, uid="u1"),
-            api.cluster.create(JOBS, "ns", {"metadata": {"name": "a"}}),  # it may be gone with its run by then
+            api.cluster.create(JOBS, "ns", {"metadata": {"name": "a"}}),  # it may be gone with its owner by then
+            api.cluster.create(RUNS, "ns", {"metadata": {"name": "a"}}),
         ):
             with pytest.raises(Unavailable) as caught:
                 await write
             assert caught.value.retry_after_s == 3.0
-        assert [verb for verb, *_ in api.counted] == ["update", "patch", "patch", "delete", "create"]
+        assert [verb for verb, *_ in api.counted] == ["update", "patch", "patch", "delete", "create", "create"]
 
     async def test_patch_spec_is_a_compare_and_swap(self, api: Api) -> None:
         api.answers = [stored()]

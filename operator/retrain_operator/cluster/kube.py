@@ -15,6 +15,7 @@ from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.protocol import (
     JOBS,
     PODS,
+    RUNS,
     AlreadyExists,
     Body,
     Conflict,
@@ -100,8 +101,8 @@ class KubeCluster:
         key = Key(namespace, body["metadata"]["name"])  # required: a generated name could not be repeated safely
         now = asyncio.get_running_loop().time
         until = now() + WRITE_TIMEOUT_S
-        if resource is JOBS:
-            # Not repeated here: it may have been made, and be gone with its run by now. Its run is read before it is asked for again.
+        if resource in (RUNS, JOBS):
+            # Not repeated here: it may have been made, and be gone with its owner by now, which is read before it is asked for again.
             return await self._create_once(resource, key, body, WRITE_TIMEOUT_S)
         for longest_pause_s in REPEAT_PAUSES_S:
             try:

@@ -120,7 +120,7 @@ class Cluster(Protocol):
         """Changes after `resource_version`, bookmarks included. Ends normally when the server closes it; raises Expired on 410."""
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body | AlreadyExists:
-        """The object as stored, or AlreadyExists, which may be our own: a lost answer is asked for again, but for a Job."""
+        """The object as stored, or AlreadyExists, which may be our own: a lost answer is asked for again, but for runs and Jobs."""
 
     async def replace(self, resource: Resource, key: Key, body: Mapping[str, Any]) -> Body | Conflict | None:
         """PUT, compare-and-swap on `metadata.resourceVersion`. None when the object is gone."""

@@ -19,7 +19,6 @@ from retrain_operator.cluster.protocol import (
     Conflict,
     Rejected,
     Resource,
-    Unavailable,
 )
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.metrics import Metrics
@@ -105,16 +104,10 @@ class Applier:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         try:
             answer = await self._cluster.create(resource, key.namespace, body)
-        except Unavailable:
-            if resource is JOBS:
-                self._cache.unanswered.add(key)
-            raise
         except Rejected as error:
             if error.status not in INVALID:
                 raise
             raise Refused(error.message) from error
-        if resource is JOBS:
-            self._cache.unanswered.discard(key)
         if isinstance(answer, AlreadyExists):
             # Ours, from an answer that was lost or a process that died, or somebody else's: its owner tells.
             found = await self._cluster.get(resource, key)

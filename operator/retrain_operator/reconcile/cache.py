@@ -61,7 +61,6 @@ class Cache:
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
         self.leases = WrittenLeases()
-        self.unanswered: set[Key] = set()  # Jobs that were asked for, and may have been made
         self.heard_at: dict[Resource, float] = {}
         self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
@@ -151,7 +150,6 @@ class Cache:
             return []
         concerned = self._concerned(key)
         del self.runs[key]
-        self.unanswered.discard(key)
         job = self.jobs.get(key)
         if job is not None and (job.state.deleted or job.state.end is not None):
             self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told

@@ -39,7 +39,7 @@ from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
-from retrain_operator.rules.decision import CreateRun, Decision, Event, WriteStatus
+from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
 from retrain_operator.rules.run_status import DEPLOYED
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
@@ -99,6 +99,7 @@ class Controller:
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
+        self._unanswered: set[Item] = set()  # whose run or Job was asked for, and may have been made
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
     @property
@@ -240,13 +241,16 @@ class Controller:
 
     async def _reconcile(self, item: Item) -> None:
         view = await self._decide(item)
-        if view is not None and view.decision.starts and self._age_s(view.resource, item.key) > FRESH_S:
-            # A silent watch may hide that the object was suspended, edited or deleted.
+        unsure = item in self._unanswered or (view is not None and self._age_s(view.resource, item.key) > FRESH_S)
+        if view is not None and view.decision.starts and unsure:
+            # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
+            # been made, and have gone with the object since.
             await self._applier.refresh(view.resource, item.key)
             view = await self._decide(item)
         if view is None:
             self._agenda.set(item, None)
             self._notifier.forget(item)
+            self._unanswered.discard(item)
             return
         for action in view.decision.actions:
             try:
@@ -256,6 +260,12 @@ class Controller:
                 self._observer.refused(view.metadata, refused.message, of_deploy=refused.of_deploy)
                 self.queue.add(item)
                 return
+            except Unavailable:
+                if isinstance(action, CreateRun | CreateJob):
+                    self._unanswered.add(item)
+                raise
+            if isinstance(action, CreateRun | CreateJob):
+                self._unanswered.discard(item)
             if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
                 # What makes a Job comes before all bookkeeping, which is decided on again, behind everything urgent.
                 self.queue.add(item)

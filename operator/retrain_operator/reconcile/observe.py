@@ -113,9 +113,6 @@ class Observer:
                 return replace(observed, pod=edge.pod_end(pods.items))
             return replace(observed, stuck=edge.why_not_running(pods.items))
         if job is None:
-            if key in self._cache.unanswered:
-                # It may have been made, and have gone with its run since then.
-                await self._confirm(key, entry)
             return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
         return observed
 
@@ -126,16 +123,12 @@ class Observer:
             guard = await observe_guard(self._cluster, self._cache, observed.metadata, spec, guarded, is_new=is_new)
             if guard.state is GuardState.OWN:
                 # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
-                await self._confirm(key, entry)
+                await self._refresh(RUNS, key)
+                now_known = self._cache.runs.get(key)
+                if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
+                    raise Stale(f"RetrainJob {key} has changed since its guard was taken")
             return replace(observed, guard=guard)
         return observed
-
-    async def _confirm(self, key: Key, entry: RunEntry) -> None:
-        """Read the run again before its Job is asked for a second time. Raises Stale when it is not as it was known."""
-        await self._refresh(RUNS, key)
-        now_known = self._cache.runs.get(key)
-        if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
-            raise Stale(f"RetrainJob {key} has changed since its Job was asked for")
 
     async def _job_of(self, key: Key, observed: RunObserved) -> JobEntry | None:
         """The run's Job. A run is not ended for want of one on the word of a watch: the two watches are not in step."""
