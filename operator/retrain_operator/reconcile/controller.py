@@ -241,8 +241,7 @@ class Controller:
 
     async def _reconcile(self, item: Item) -> None:
         view = await self._decide(item)
-        unsure = item in self._unanswered or (view is not None and self._age_s(view.resource, item.key) > FRESH_S)
-        if view is not None and view.decision.starts and unsure:
+        if view is not None and view.decision.starts and (item in self._unanswered or self._age_s(view.resource, item.key) > FRESH_S):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
             # been made, and have gone with the object since.
             await self._applier.refresh(view.resource, item.key)
