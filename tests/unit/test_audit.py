@@ -36,7 +36,7 @@ from retrain_operator.clock import SystemClock
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.logs import JsonFormatter
 from retrain_operator.reconcile.events import EventRecorder
-from retrain_operator.reconcile.workqueue import Item, Kind
+from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
 from retrain_operator.rules.decision import Decision, Event, WriteStatus
 from retrain_operator.rules.observed import GuardObserved, GuardState, RunObserved, ScheduleObserved
 from retrain_operator.rules.run import decide as decide_run
@@ -186,7 +186,7 @@ def check(decision: Decision, reason: str, details: dict[str, Any]) -> None:
 
 def test_the_line_in_json_and_in_plain_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    recorder = EventRecorder(MemoryCluster(SystemClock().now), SystemClock(), "one")
+    recorder = EventRecorder(MemoryCluster(SystemClock().now), SystemClock(), "one", WorkQueue().calm)
     event = Event("Normal", "RunCreated", "t made RetrainJob x (requested by me)", {"requestedAt": "t", "requestedBy": "me"})
     recorder.record(Item(Kind.SCHEDULE, metadata().key), metadata(), event)
     [line] = caplog.records

@@ -3,7 +3,7 @@
 import asyncio
 
 from retrain_operator.api.names import Key
-from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
+from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 
 
 def item(name: str) -> Item:
@@ -47,23 +47,56 @@ async def test_schedule_and_run_of_one_name_are_two_items() -> None:
 async def test_urgent_items_come_first_each_lane_in_order() -> None:
     queue = WorkQueue()
     queue.add(A)
-    queue.add(B, urgent=True)
-    queue.add(C, urgent=True)
+    queue.add(B, Urgency.DUE)
+    queue.add(C, Urgency.DUE)
     assert await drain(queue) == ["b", "c", "a"]
+
+
+async def test_what_makes_a_job_comes_before_what_is_due() -> None:
+    queue = WorkQueue()
+    for each, urgency in ((A, Urgency.LATER), (B, Urgency.DUE), (C, Urgency.START)):
+        queue.add(each, urgency)
+    assert await drain(queue) == ["c", "b", "a"]
+
+
+async def test_it_is_calm_when_nothing_urgent_waits_in_whatever_lane_it_came() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    await queue.calm()
+    queue.add(A, Urgency.DUE)
+    queue.add(A, Urgency.START)
+    calm = asyncio.ensure_future(queue.calm())
+    await asyncio.sleep(0)
+    assert not calm.done()
+    queue.add(B)
+    assert await queue.take() == A
+    await calm
+    assert await queue.take() == B
+
+
+async def test_item_that_was_added_while_taken_waits_as_urgently_as_it_was_ever_added() -> None:
+    queue = WorkQueue()
+    queue.add(A)
+    assert await queue.take() == A
+    queue.add(A, Urgency.DUE)
+    queue.add(A)
+    queue.add(B)
+    queue.done(A)
+    assert await drain(queue) == ["a", "b"]
 
 
 async def test_item_that_waits_and_becomes_urgent_moves_and_comes_once() -> None:
     queue = WorkQueue()
     for each in (A, B):
         queue.add(each)
-    queue.add(B, urgent=True)
+    queue.add(B, Urgency.DUE)
     assert await drain(queue) == ["b", "a"]
 
 
 async def test_urgent_item_stays_urgent_when_added_without_urgency() -> None:
     queue = WorkQueue()
     queue.add(A)
-    queue.add(B, urgent=True)
+    queue.add(B, Urgency.DUE)
     queue.add(B)
     assert await drain(queue) == ["b", "a"]
 
@@ -71,7 +104,7 @@ async def test_urgent_item_stays_urgent_when_added_without_urgency() -> None:
 async def test_item_that_changed_lanes_may_come_back_behind_others() -> None:
     queue = WorkQueue()
     queue.add(A)
-    queue.add(A, urgent=True)
+    queue.add(A, Urgency.DUE)
     assert await queue.take() == A
     queue.done(A)
     queue.add(B)
@@ -98,7 +131,7 @@ async def test_urgency_of_an_item_that_is_looked_at_is_kept() -> None:
     queue.add(A)
     await queue.take()
     queue.add(B)
-    queue.add(A, urgent=True)
+    queue.add(A, Urgency.DUE)
     queue.add(A)
     queue.done(A)
     assert await drain(queue) == ["a", "b"]

@@ -35,7 +35,7 @@ from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
-from retrain_operator.reconcile.workqueue import Item, Kind, WorkQueue
+from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
@@ -87,8 +87,8 @@ class Controller:
         self._namespaces = tuple(namespaces)
         self._resync_interval_s = resync_interval_s
         self._leading = asyncio.Event()
-        self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, urgent=True))
-        self._events = EventRecorder(self._cluster, clock, instance)
+        self._agenda: Agenda[Item] = Agenda(clock, lambda item: self.queue.add(item, Urgency.DUE))
+        self._events = EventRecorder(self._cluster, clock, instance, self.queue.calm)
         self._applier = Applier(self._cluster, self.cache, clock, self.metrics, self._notice)
         self._progress = ProgressReader(self._cluster, progress_interval_s, self._notice)
         self._signals = SignalReader(self._cluster, prometheus, clock, self._notice)
@@ -189,7 +189,9 @@ class Controller:
 
     def _notice(self, items: Sequence[Item]) -> None:
         for item in items:
-            self.queue.add(item, urgent=item.kind is Kind.RUN and item.key not in self.cache.jobs)
+            run = self.cache.runs.get(item.key) if item.kind is Kind.RUN else None
+            starts = run is not None and not run.child.is_finished and item.key not in self.cache.jobs
+            self.queue.add(item, Urgency.START if starts else Urgency.LATER)
 
     async def _work(self) -> None:
         while True:

@@ -6,6 +6,7 @@ Events are written behind the actions that they tell of and never in their way.
 import asyncio
 import logging
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from retrain_operator.api.base import ObjectMeta
@@ -38,12 +39,13 @@ def fields_of(kind: str, metadata: ObjectMeta, event: Event) -> dict[str, object
 
 
 class EventRecorder:
-    """Writes events one after another."""
+    """Writes events one after another, each when `calm` returns: nothing that is more urgent waits."""
 
-    def __init__(self, cluster: Cluster, clock: Clock, instance: str) -> None:
+    def __init__(self, cluster: Cluster, clock: Clock, instance: str, calm: Callable[[], Awaitable[None]]) -> None:
         self._cluster = cluster
         self._clock = clock
         self._instance = instance
+        self._calm = calm
         self._queue: asyncio.Queue[_Told] = asyncio.Queue(QUEUE_MAX)
 
     def record(self, item: Item, metadata: ObjectMeta, event: Event) -> None:
@@ -60,6 +62,7 @@ class EventRecorder:
         """Write what was recorded, until cancelled."""
         while True:
             told = await self._queue.get()
+            await self._calm()
             try:
                 await self._cluster.create(EVENTS, told.metadata.namespace, self._body(told))
             except ClusterError as error:

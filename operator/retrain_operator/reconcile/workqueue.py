@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 from retrain_operator.api.names import Key
@@ -25,32 +25,46 @@ class Item(NamedTuple):
         return f"{self.kind} {self.key}"
 
 
+class Urgency(IntEnum):
+    """What comes first: what makes a Job, and bookkeeping behind all of it."""
+
+    START = 0  # a run that has no Job yet
+    DUE = 1  # something whose time has come, such as a tick
+    LATER = 2
+
+
 class WorkQueue:
     """Level-triggered: adding an item says only "look at this", so adding it twice is adding it once."""
 
     def __init__(self) -> None:
-        self._urgent: deque[Item] = deque()
-        self._normal: deque[Item] = deque()
-        self._waiting: dict[Item, bool] = {}  # whether it is urgent; a deque may still hold it in its former lane
+        self._lanes: dict[Urgency, deque[Item]] = {urgency: deque() for urgency in Urgency}
+        self._waiting: dict[Item, Urgency] = {}  # a deque may still hold it in its former lane
         self._taken: set[Item] = set()
-        self._again: dict[Item, bool] = {}  # added while taken: looked at once more afterwards
+        self._again: dict[Item, Urgency] = {}  # added while taken: looked at once more afterwards
         self._idle = asyncio.Event()
         self._idle.set()
+        self._urgent = 0  # of those that wait
+        self._calm = asyncio.Event()
+        self._calm.set()
         self._wakers: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
 
-    def add(self, item: Item, *, urgent: bool = False) -> None:
-        """Look at `item` soon; urgent is for what makes a Job, bookkeeping comes after it."""
+    def add(self, item: Item, urgency: Urgency = Urgency.LATER) -> None:
+        """Look at `item` soon."""
         self._idle.clear()
         if item in self._taken:
-            self._again[item] = urgent or self._again.get(item, False)
+            self._again[item] = min(urgency, self._again.get(item, urgency))
             return
-        if item in self._waiting and (self._waiting[item] or not urgent):
+        before = self._waiting.get(item)
+        if before is not None and before <= urgency:
             return
-        self._waiting[item] = urgent
-        (self._urgent if urgent else self._normal).append(item)
+        self._waiting[item] = urgency
+        self._lanes[urgency].append(item)
+        if urgency is not Urgency.LATER and before in (None, Urgency.LATER):
+            self._urgent += 1
+            self._calm.clear()
         self._wake_one()
 
     async def take(self) -> Item:
@@ -60,20 +74,29 @@ class WorkQueue:
             self._wakers.append(waker)
             await waker
         while True:
-            urgent = bool(self._urgent)
-            item = (self._urgent if urgent else self._normal).popleft()
-            if self._waiting.get(item) is urgent:
-                del self._waiting[item]
-                self._taken.add(item)
-                return item
+            urgency = next(each for each, lane in self._lanes.items() if lane)
+            item = self._lanes[urgency].popleft()
+            if self._waiting.get(item) is urgency:
+                break
+        del self._waiting[item]
+        self._taken.add(item)
+        if urgency is not Urgency.LATER:
+            self._urgent -= 1
+            if not self._urgent:
+                self._calm.set()
+        return item
 
     def done(self, item: Item) -> None:
         """The item was looked at."""
         self._taken.discard(item)
         if item in self._again:
-            self.add(item, urgent=self._again.pop(item))
+            self.add(item, self._again.pop(item))
         elif not self._waiting and not self._taken:
             self._idle.set()
+
+    async def calm(self) -> None:
+        """Return when all that waits can wait: what is less urgent than everything here keeps out of its way."""
+        await self._calm.wait()
 
     async def join(self) -> None:
         """Return when nothing waits and nothing is being looked at."""
