@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from retrain_operator.api.base import ApiModel, cel, unseen_status
+from retrain_operator.api.base import VALIDATIONS, ApiModel, cel, unseen_status
 from retrain_operator.api.job import MUTABLE_RUN_FIELDS, NAME_RULE, Phase, RetrainJob, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import GROUP, SCHEDULE_NAME_MAX, VERSION
 from retrain_operator.api.schedule import RetrainSchedule, RetrainScheduleSpec, RetrainScheduleStatus
@@ -54,15 +54,20 @@ def _convert(node: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _immutable(spec: Schema, mutable: frozenset[str]) -> list[dict[str, str]]:
-    """Transition rules: no field but `mutable` changes, comes or goes."""
-    rules = []
+    """A transition rule: no field but `mutable` changes, comes or goes.
+
+    The comparison of the whole comes first, and is all that a write of the status evaluates. The API server makes a map of all fields of
+    an object whenever a rule reads one of them: a rule for each field, with two or four reads, was a quarter of what such a write cost it.
+    """
+    same = []
     for name in spec["properties"]:
-        if name in mutable:
-            continue
-        has = "" if name in spec.get("required", []) else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || "
-        rule = f"{has}self.{name} == oldSelf.{name}{')' if has else ''}"
-        rules.append((rule, f"spec.{name} of a run cannot be changed: create another RetrainJob"))
-    return list(cel(*rules)["x-kubernetes-validations"])
+        if name not in mutable:
+            equal = f"self.{name} == oldSelf.{name}"
+            required = name in spec.get("required", [])
+            same.append(equal if required else f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {equal})")
+    only = ", ".join(sorted(mutable))
+    rule = (f"self == oldSelf || {' && '.join(same)}", f"only {only} of a run can be changed: create another RetrainJob")
+    return list(cel(rule)[VALIDATIONS])
 
 
 _SCHEDULE_NAME_RULE = (
@@ -149,7 +154,7 @@ def schedule_definition() -> Schema:
 def run_definition() -> Schema:
     """CustomResourceDefinition of RetrainJob."""
     spec, status = structural(RetrainJobSpec), structural(RetrainJobStatus)
-    spec["x-kubernetes-validations"] = spec["x-kubernetes-validations"] + _immutable(spec, MUTABLE_RUN_FIELDS)
+    spec[VALIDATIONS] = spec[VALIDATIONS] + _immutable(spec, MUTABLE_RUN_FIELDS)
     status["default"] = {"phase": Phase.PENDING.value} | unseen_status()
     return _definition(
         kind="RetrainJob", plural="retrainjobs", singular="retrainjob", short="rtj",
