@@ -223,6 +223,26 @@ def test_a_run_that_waits_writes_once(bench: Play) -> None:
     bench(steps)
 
 
+def test_a_run_made_anew_before_the_answer_that_its_forerunner_is_gone_is_not_taken_for_gone(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        on.cluster.store.delete(RUNS, ROOT)
+        get = on.cluster.get
+
+        async def slow_get(resource: Resource, key: Key) -> Body | None:
+            answer = await get(resource, key)
+            if resource is RUNS and answer is None and on.cluster.store.get(RUNS, ROOT) is None:
+                await on.run("a")  # and the watch tells of it before the answer is here
+            return answer
+
+        on.cluster.get = slow_get  # type: ignore[method-assign]
+        await on.controller._applier.refresh(RUNS, ROOT)
+        on.hear(RUNS, "a")
+        assert await on.look() == ["create Lease guard", "patch_status RetrainJob a", "create Job a"]
+
+    bench(steps)
+
+
 @pytest.fixture
 def applier() -> Applier:
     cluster = MemoryCluster(lambda: NOW)

@@ -92,12 +92,12 @@ class Applier:
 
     async def refresh(self, resource: Resource, key: Key) -> None:
         """Read one object again."""
+        # As it was known before: another of its name may be made, and be heard of, while the answer that it is gone is on its way.
+        known = self._cache.schedules.get(key) if resource is SCHEDULES else self._cache.runs.get(key)
         body = await self._cluster.get(resource, key)
         if body is not None:
             self._notice(self._cache.put(resource, body))
-            return
-        known = self._cache.schedules.get(key) if resource is SCHEDULES else self._cache.runs.get(key)
-        if known is not None:
+        elif known is not None:
             self._notice(self._cache.remove(resource, key, known.uid))
 
     async def _create(self, resource: Resource, body: Body) -> None:
