@@ -22,6 +22,7 @@ from tests.builders import (
 from tests.unit.run_table import decided, seen
 
 from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus, Retry, RunError, Stopping
+from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules.decision import CreateRun, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.retry import next_attempt, pause_s
@@ -196,6 +197,7 @@ def failed(made: bool | None = False, **fields: Any) -> RetrainJobStatus:
 
 
 RETRY = f"{NAME}-r1"
+UNREADABLE = InvalidSpec("spec.trainer: Field required")
 MADE = f"Normal RetryCreated: made RetrainJob {RETRY}, attempt 2"
 RETRIES = [
     pytest.param(run(status=failed()), "12:03:29", ["look at 12:03:30"], id="not due: waits"),
@@ -233,6 +235,19 @@ RETRIES = [
         "12:05",
         ["write Failed DataUnreadable", f"Warning RetryGivenUp: the API server refuses RetrainJob {RETRY}: x"],
         id="the API server refuses it: given up, not asked for ever",
+    ),
+    pytest.param(run(status=failed(), spec=UNREADABLE), "12:03:29", ["look at 12:03:30"], id="unreadable and not due: waits"),
+    pytest.param(
+        run(status=failed(), spec=UNREADABLE),
+        "12:03:30",
+        ["write Failed DataUnreadable", "Warning RetryGivenUp: spec.trainer: Field required: there is no further attempt"],
+        id="its spec cannot be read any more: given up, or it would have the guard for ever",
+    ),
+    pytest.param(
+        seen(run(status=failed(), spec=UNREADABLE), next_taken=True),
+        "12:03:30",
+        [f"write Failed DataUnreadable next {RETRY} made"],
+        id="its spec cannot be read, and there is one of the name: it was made",
     ),
     pytest.param(
         seen(run(status=failed(), job=job_state(ready=1))),
