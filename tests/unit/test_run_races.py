@@ -213,6 +213,20 @@ def test_a_retry_that_the_api_server_refuses_is_asked_for_once(bench: Play) -> N
     bench(steps)
 
 
+def test_a_retry_is_told_at_once_for_once_it_is_deleted_nothing_else_knows_of_it(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        following = {"job": "a-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        on.tell(RUNS, "a", phase="Failed", observedGeneration=1, nextAttempt=following)
+        on.hear(RUNS, "a")
+        assert await on.look() == ["create RetrainJob a-r1", "patch_status RetrainJob a"]
+        on.controller.take(RUNS, "DELETED", on.cluster.store.get(RUNS, Key("ml", "a-r1")) or {})
+        on.cluster.store.delete(RUNS, Key("ml", "a-r1"))
+        assert await on.look(times=2) == []
+
+    bench(steps)
+
+
 def test_a_run_that_waits_writes_once(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         await on.run("old")

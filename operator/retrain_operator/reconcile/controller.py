@@ -265,7 +265,7 @@ class Controller:
                 raise
             if isinstance(action, CreateRun | CreateJob):
                 self._unanswered.discard(item)
-            if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
+            if isinstance(action, CreateRun) and view.resource is SCHEDULES and action is not view.decision.actions[-1]:
                 # What makes a Job comes before all bookkeeping, which is decided on again, behind everything urgent.
                 self.queue.add(item)
                 return

@@ -70,6 +70,7 @@ class Observer:
             observed = replace(observed, runs=self._cache.runs_of(key))
         observed = replace(
             observed,
+            runs=(*observed.runs, *self._cache.untold(key)),
             refused=self._refusal(observed.metadata),
             readings=self._signals.readings(observed),
             sent=self._notifier.sent(Item(Kind.SCHEDULE, key)),

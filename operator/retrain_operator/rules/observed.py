@@ -39,11 +39,12 @@ class ChildRun:
     deploying: bool = False  # finished, and what becomes of its model is not decided
     slot: str | None = None  # ConfigMap of the slot in which its model was, or is
     telling: bool = False  # finished, and somebody is still to be told
+    gone: bool = False  # deleted before the schedule's status told of it; what it was made for is done all the same
 
     @property
     def is_finished(self) -> bool:
         """Nothing of it runs, and nothing of it will: a failed attempt whose retry is still to be made is not finished."""
-        return self.phase.is_finished and not self.next_pending
+        return self.gone or (self.phase.is_finished and not self.next_pending)
 
     def was_unfinished_at(self, instant: datetime) -> bool:
         """Whether it stood in the way of a tick at `instant`."""
