@@ -184,6 +184,18 @@ def test_is_overdue(job: Any, phase: Phase, now: str, expected: bool) -> None:
     assert is_overdue(RetrainJobStatus(phase=phase), run_spec(**WAITS), job, at(now)) is expected
 
 
+UNWATCHED = [
+    pytest.param({"ready": 1}, ["look at 12:05:05"], id="it goes on"),
+    pytest.param({"owner_uid": "before"}, ["look at 12:05:05"], id="a leftover of an earlier run of the name: its end is waited for"),
+]
+
+
+@pytest.mark.parametrize(("job", "expected"), UNWATCHED)
+def test_a_job_that_is_not_watched_any_more_is_looked_at_again(job: dict[str, Any], expected: list[str]) -> None:
+    status = going(job_name=NAME, start_time=at("12:00:05"))
+    assert decided(decide(run(status=status, job=job_state(**job, unwatched=True)), at("12:05"))) == expected
+
+
 def failed(made: bool | None = False, **fields: Any) -> RetrainJobStatus:
     """Failed at 12:03; the next attempt is due at 12:03:30."""
     following = None if made is None else NextAttempt(job=f"{NAME}-r1", time=at("12:03:30"), made=made)

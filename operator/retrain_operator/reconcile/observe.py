@@ -139,6 +139,11 @@ class Observer:
             if found is not None:
                 self._notice(self._cache.put(JOBS, found))
                 job = self._cache.jobs.get(key)
+        if job is not None and job.state.deleted:
+            found = await self._cluster.get(JOBS, key)
+            if found is not None and found["metadata"]["uid"] == job.uid:
+                # It has only lost the label by which it is watched.
+                return replace(job, state=replace(edge.job_state(found), unwatched=True))
         return job
 
     async def _late_job(self, key: Key) -> JobState | None:

@@ -122,6 +122,7 @@ class JobState:
     end_message: str = ""
     deleted: bool = False  # it is gone; this is how it was last seen
     guard: str | None = None  # label of the guard that its run took
+    unwatched: bool = False  # somebody took away the label by which it is watched: no event tells of it
 
 
 @dataclass(frozen=True, slots=True)
