@@ -227,6 +227,31 @@ def test_a_retry_is_told_at_once_for_once_it_is_deleted_nothing_else_knows_of_it
     bench(steps)
 
 
+@pytest.mark.parametrize("change", ["suspended", "deleted"])
+def test_what_is_heard_of_a_run_while_its_guard_is_read_keeps_it_from_starting(bench: Play, change: str) -> None:
+    async def steps(on: Bench) -> None:
+        made = await on.run("a")
+        get = on.cluster.get
+
+        async def slow_get(resource: Resource, key: Key) -> Body | None:
+            answer = await get(resource, key)
+            on.cluster.get = get  # type: ignore[method-assign]
+            if change == "suspended":
+                await on.cluster.patch(RUNS, ROOT, {"spec": {"suspend": True}})
+                on.hear(RUNS, "a")
+            else:
+                on.cluster.store.delete(RUNS, ROOT)
+                on.controller.take(RUNS, "DELETED", made)
+            on.writes.clear()
+            return answer
+
+        on.cluster.get = slow_get  # type: ignore[method-assign]
+        assert await on.look() == []
+        assert await on.look() == (["patch_status RetrainJob a"] if change == "suspended" else [])
+
+    bench(steps)
+
+
 def test_a_run_that_waits_writes_once(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         await on.run("old")

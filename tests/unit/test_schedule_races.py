@@ -55,7 +55,7 @@ class Bench(MemoryCluster):
         for _ in range(times):
             await self.controller._look_at(Item(Kind.SCHEDULE, SCHEDULE))
 
-    def delete(self, run: str) -> None:
+    def lose(self, run: str) -> None:
         """By a person; the watch tells of it at once."""
         body = self._stored(RUNS, run)
         self.store.delete(RUNS, Key("ml", run))
@@ -79,7 +79,7 @@ def test_a_run_that_is_deleted_before_it_was_told_is_not_made_again(asked: dict[
         [run] = on.made
         if ends:
             on.finish(run)
-        on.delete(run)
+        on.lose(run)
         await on.look(times=3)
         on.status_fails = False
         await on.look(times=3)
@@ -97,7 +97,7 @@ def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
         on = Bench(clock)
         await clock.sleep(61)
         await on.look()
-        on.delete(on.made[0])
+        on.lose(on.made[0])
         await on.look(times=2)
         return on
 
@@ -112,7 +112,7 @@ def test_a_schedule_that_was_made_anew_asks_for_its_own_runs(heard: bool) -> Non
         on = Bench(clock, **asked)
         await on.look()
         body = on._stored(SCHEDULES, SCHEDULE.name)
-        on.delete(on.made[0])
+        on.lose(on.made[0])
         on.store.delete(SCHEDULES, SCHEDULE)
         if heard:
             on.controller.take(SCHEDULES, "DELETED", body)
@@ -121,3 +121,14 @@ def test_a_schedule_that_was_made_anew_asks_for_its_own_runs(heard: bool) -> Non
         return on
 
     assert len(run_virtual(main, NOW).made) == 2
+
+
+def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:
+    async def main(clock: VirtualClock) -> float:
+        on = Bench(clock)
+        await clock.sleep(100)  # each namespace has a watch of its own, and this one is silent
+        elsewhere = on._stored(SCHEDULES, SCHEDULE.name)["metadata"] | {"namespace": "elsewhere", "uid": "elsewhere"}
+        on.controller.take(SCHEDULES, "MODIFIED", {"metadata": elsewhere, "spec": SPEC})
+        return on.controller._age_s(SCHEDULES, SCHEDULE)
+
+    assert run_virtual(main, NOW) == 100

@@ -61,7 +61,6 @@ class Cache:
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
         self.leases = WrittenLeases()
-        self.heard_at: dict[Resource, float] = {}
         self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
         self._untold: defaultdict[Key, dict[str, ChildRun]] = defaultdict(dict)  # by schedule
@@ -123,8 +122,7 @@ class Cache:
         """UID and version of each object, for the comparison with a list."""
         if resource is JOBS:
             return {key: Seen(job.uid, job.version) for key, job in self.jobs.items() if not job.state.deleted}
-        entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
-        return {key: Seen(entry.uid, entry.version) for key, entry in entries.items()}
+        return {key: Seen(entry.uid, entry.version) for key, entry in self._entries(resource).items()}
 
     def everything(self) -> Iterator[Item]:
         """Every item about which something may have to be decided."""
@@ -168,16 +166,18 @@ class Cache:
             _discard(self._replacements, Key(key.namespace, run.child.replaces), key)
         return [Item(Kind.RUN, key), *concerned, *self._unindex(key, run.child)]
 
-    def heard(self, resource: Resource) -> None:
-        """The API server told something about this resource, so everything before it is known."""
-        self.heard_at[resource] = self._monotonic()
-
     def age_s(self, resource: Resource, key: Key) -> float:
-        """Seconds since the object's state was last confirmed, by itself or by anything later on the same watch."""
-        entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
-        entry = entries.get(key)
-        seen = entry.seen_at if entry is not None else float("-inf")
-        return self._monotonic() - max(seen, self.heard_at.get(resource, float("-inf")))
+        """Seconds since the object's state was last confirmed by itself."""
+        entry = self._entries(resource).get(key)
+        return self._monotonic() - (entry.seen_at if entry is not None else float("-inf"))
+
+    def is_newest(self, resource: Resource, metadata: ObjectMeta) -> bool:
+        """Whether nothing newer is known of the object."""
+        entry = self._entries(resource).get(metadata.key)
+        return entry is not None and (entry.uid, entry.version) == (metadata.uid, int(metadata.resource_version))
+
+    def _entries(self, resource: Resource) -> Mapping[Key, ScheduleEntry | RunEntry]:
+        return self.schedules if resource is SCHEDULES else self.runs
 
     def _put_schedule(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old = self.schedules.get(key)

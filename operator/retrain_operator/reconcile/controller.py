@@ -109,7 +109,6 @@ class Controller:
 
     def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
         """Take in a watch event."""
-        self.cache.heard(resource)
         metadata = body["metadata"]
         if change == "DELETED":
             self._notice(self.cache.remove(resource, Key(metadata["namespace"], metadata["name"]), metadata["uid"]))
@@ -251,6 +250,8 @@ class Controller:
             self._notifier.forget(item)
             self._unanswered.discard(item)
             return
+        if view.decision.starts and not self.cache.is_newest(view.resource, view.metadata):
+            raise Stale("it has changed while the rest was read")
         for action in view.decision.actions:
             try:
                 await self._applier.apply(view.resource, view.metadata, view.status, action)
