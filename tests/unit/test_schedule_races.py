@@ -3,7 +3,8 @@
 A controller without watches knows what it is told.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from tests.builders import NOW
 from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.memory import MemoryCluster
-from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable
+from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable, WatchEvent
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.reconcile.controller import Controller
 from retrain_operator.reconcile.workqueue import Item, Kind
@@ -132,3 +133,25 @@ def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:
         return on.controller._age_s(SCHEDULES, SCHEDULE)
 
     assert run_virtual(main, NOW) == 100
+
+
+def test_what_the_leader_before_did_last_is_listed_where_a_watch_is_silent() -> None:
+    class Deaf(Bench):
+        async def watch(
+            self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
+        ) -> AsyncIterator[WatchEvent]:
+            await asyncio.Event().wait()
+            yield WatchEvent("BOOKMARK", {})
+
+    async def main(clock: VirtualClock) -> Bench:
+        on = Deaf(clock)
+        standby = asyncio.ensure_future(on.controller.run())
+        await clock.sleep(62)  # the leader makes the run of 12:01, counts it, and keeps no record of it; then it dies
+        on.store.patch_status(SCHEDULES, SCHEDULE, {"decidedThrough": "2026-03-02T12:01:00Z", "effectiveSchedule": "* * * * * Etc/UTC"})
+        await clock.sleep(8)
+        await on.controller.lead()
+        await on.controller.settled()
+        standby.cancel()
+        return on
+
+    assert run_virtual(main, NOW).made == []

@@ -44,6 +44,7 @@ from retrain_operator.rules.run_status import DEPLOYED
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
+TAKEOVER_FRESH_S = 5.0  # what the leader before wrote last, and deleted, is in no list that is older
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
 
@@ -122,7 +123,7 @@ class Controller:
     async def lead(self) -> None:
         """Decide from now on. What the watches missed meanwhile is listed first."""
         await self.synced.wait()
-        if self._clock.monotonic() - self._listed_at > FRESH_S:
+        if self._clock.monotonic() - self._listed_at > TAKEOVER_FRESH_S:
             await self._until_it_works(self.resync)
         if not self._is_leader():
             return  # lost again meanwhile; it is called again with the next term
