@@ -4,7 +4,7 @@ A controller without watches knows what it is told.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import pytest
@@ -26,10 +26,11 @@ class Bench(MemoryCluster):
     """A schedule, the runs that were made of it, and an API server that may refuse to write its status."""
 
     def __init__(self, clock: VirtualClock, **annotations: str) -> None:
-        super().__init__(clock.now, admission=ADMISSION, before_write=self._before)
+        super().__init__(clock.now, admission=ADMISSION, before_write=self._before, after_write=self._after)
         self.controller = Controller(self, clock)
         self.made: list[str] = []
         self.status_fails = False
+        self.answers_are_lost = False
         self._define(SPEC | ({"suspend": True} if annotations else {}), annotations)
 
     def _define(self, spec: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
@@ -42,6 +43,10 @@ class Bench(MemoryCluster):
             self.made.append(key.name)
         if self.status_fails and (method, resource) == ("patch_status", SCHEDULES):
             raise Unavailable("the webhook of a person does not answer")
+
+    def _after(self, method: str, resource: Resource, key: Key) -> None:
+        if self.answers_are_lost and (method, resource) == ("create", RUNS):
+            raise Unavailable("the answer was lost")
 
     def _stored(self, resource: Resource, name: str) -> Body:
         body = self.store.get(resource, Key("ml", name))
@@ -124,6 +129,29 @@ def test_a_schedule_that_was_made_anew_asks_for_its_own_runs(heard: bool) -> Non
     assert len(run_virtual(main, NOW).made) == 2
 
 
+EDITS = [
+    pytest.param({"suspend": True}, id="suspended"),
+    pytest.param({"schedule": "30 * * * *"}, id="given other ticks"),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_tick_whose_run_was_made_without_an_answer_is_not_told_as_skipped(edit: Mapping[str, Any]) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.answers_are_lost = True
+        await clock.sleep(61)
+        await on.look()
+        await on.patch(SCHEDULES, SCHEDULE, {"spec": edit})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))  # and the watch of runs is behind
+        await on.look(times=2)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (on.status["lastDecision"]["action"], on.status.get("recentDecisions", [])) == ("Run", [])
+
+
 def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:
     async def main(clock: VirtualClock) -> float:
         on = Bench(clock)
@@ -139,7 +167,7 @@ def test_what_the_leader_before_did_last_is_listed_where_a_watch_is_silent() -> 
     class Deaf(Bench):
         async def watch(
             self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
-        ) -> AsyncIterator[WatchEvent]:
+        ) -> AsyncGenerator[WatchEvent, None]:
             await asyncio.Event().wait()
             yield WatchEvent("BOOKMARK", {})
 

@@ -90,6 +90,13 @@ class Applier:
                 await self._patch_target(TARGET_RESOURCES[kind], key, patch, version)
                 log.info("%s: brings %s %s to the slot's model", metadata.key, kind, key.name)
 
+    async def find(self, resource: Resource, key: Key) -> bool:
+        """Whether there is an object of this name; then it is known from now on. Raises ClusterError."""
+        found = await self._cluster.get(resource, key)
+        if found is not None:
+            self._notice(self._cache.put(resource, found))
+        return found is not None
+
     async def refresh(self, resource: Resource, key: Key) -> None:
         """Read one object again."""
         # As it was known before: another of its name may be made, and be heard of, while the answer that it is gone is on its way.
@@ -110,9 +117,7 @@ class Applier:
             raise Refused(error.message) from error
         if isinstance(answer, AlreadyExists):
             # Ours, from an answer that was lost or a process that died, or somebody else's: its owner tells.
-            found = await self._cluster.get(resource, key)
-            if found is not None:
-                self._notice(self._cache.put(resource, found))
+            await self.find(resource, key)
             raise Stale(f"{resource.kind} {key} exists already")
         log.info("%s: created %s", key, resource.kind)
         self._notice(self._cache.put(resource, answer))

@@ -100,7 +100,7 @@ class Controller:
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
-        self._unanswered: set[Item] = set()  # whose run or Job was asked for, and may have been made
+        self._unanswered: dict[Item, tuple[Resource, Key]] = {}  # the run or Job that was asked for, and may have been made
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
     @property
@@ -240,6 +240,8 @@ class Controller:
         self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, note))
 
     async def _reconcile(self, item: Item) -> None:
+        if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
+            del self._unanswered[item]
         view = await self._decide(item)
         if view is not None and view.decision.starts and (item in self._unanswered or self._age_s(view.resource, item.key) > FRESH_S):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
@@ -249,7 +251,7 @@ class Controller:
         if view is None:
             self._agenda.set(item, None)
             self._notifier.forget(item)
-            self._unanswered.discard(item)
+            self._unanswered.pop(item, None)
             return
         if view.decision.starts and not self.cache.is_newest(view.resource, view.metadata):
             raise Stale("it has changed while the rest was read")
@@ -263,10 +265,11 @@ class Controller:
                 return
             except Unavailable:
                 if isinstance(action, CreateRun | CreateJob):
-                    self._unanswered.add(item)
+                    resource = RUNS if isinstance(action, CreateRun) else JOBS
+                    self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
                 raise
             if isinstance(action, CreateRun | CreateJob):
-                self._unanswered.discard(item)
+                self._unanswered.pop(item, None)
             if isinstance(action, CreateRun) and view.resource is SCHEDULES and action is not view.decision.actions[-1]:
                 # What makes a Job comes before all bookkeeping, which is decided on again, behind everything urgent.
                 self.queue.add(item)
@@ -280,6 +283,7 @@ class Controller:
         self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
+        self._unanswered.pop(item, None)  # nothing of it is asked for any more
         self._agenda.set(item, view.decision.wake_at)
 
     def _record(self, item: Item, view: _View) -> None:
