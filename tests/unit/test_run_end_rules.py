@@ -283,6 +283,12 @@ EXPIRY = [
     pytest.param(run(status=failed(None), **TTL), "12:03:59", ["look at 12:04"], id="before it is over: kept"),
     pytest.param(run(status=failed(None), **TTL), "12:04", [f"delete run {NAME}"], id="over: deleted"),
     pytest.param(
+        seen(run(status=failed(None), **TTL), unnoted=True),
+        "12:04",
+        ["look at 12:05"],
+        id="a retry of which the attempt before knows nothing yet: kept, or it would be made again",
+    ),
+    pytest.param(
         run(status=failed(None), meta={"owner_references": [owner("RetrainSchedule", SCHEDULE, SCHEDULE_UID)]}, **TTL),
         "13:00",
         [],

@@ -252,6 +252,23 @@ def test_what_is_heard_of_a_run_while_its_guard_is_read_keeps_it_from_starting(b
     bench(steps)
 
 
+def test_a_retry_does_not_end_its_own_life_before_the_attempt_before_has_noted_it(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        a = await on.run("a", schedule=None, ttlSecondsAfterFinished=0)
+        following = {"job": "a-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        on.tell(RUNS, "a", phase="Failed", completionTime="2026-03-02T11:00:00Z", observedGeneration=1, nextAttempt=following)
+        on.hear(RUNS, "a")
+        root = {"name": "a", "uid": a["metadata"]["uid"]}
+        await on.run("a-r1", schedule=None, root=root, attempt=2, trigger="Retry", ttlSecondsAfterFinished=0)
+        on.tell(RUNS, "a-r1", phase="Skipped", completionTime="2026-03-02T11:00:01Z", observedGeneration=1)
+        on.hear(RUNS, "a-r1")
+        assert await on.look("a-r1") == []
+        assert await on.look("a") == ["patch_status RetrainJob a"]
+        assert await on.look("a-r1") == ["delete RetrainJob a-r1"]
+
+    bench(steps)
+
+
 def test_a_run_that_waits_writes_once(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         await on.run("old")

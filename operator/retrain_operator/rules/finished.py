@@ -98,6 +98,8 @@ def _expire(observed: RunObserved, decision: Decision, now: datetime) -> Decisio
     if observed.next_made:
         # The attempts after the first are its own and go with it: it waits until the last has expired.
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
+    if observed.unnoted:
+        return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
     if observed.status.notified is False:
         return decision  # it is looked at again when everybody has been told
     if observed.slot is not None and observed.slot.needs(observed.metadata.uid):
