@@ -102,6 +102,20 @@ async def test_a_guard_that_a_person_deleted_still_holds_while_its_run_goes_on(w
     assert skipped["status"]["duplicateGuard"] == {"key": "churn", "triggered": True, "heldBy": "first"}
 
 
+async def test_a_job_whose_labels_a_person_took_away_still_holds_the_guard_and_ends_its_run(world: World, tmp_path: Path) -> None:
+    gate = tmp_path / "open"
+    await world.create(RUNS, run("first", held(gate, of="churn")))
+    async with world.operator():
+        await running(world, "first")
+        await world.patch(JOBS, "first", {"metadata": {"labels": None}})  # its watch is by label: to it the Job is gone
+        await world.create(RUNS, run("second", trainer(TRAINED, schedule="churn")))
+        skipped = await world.wait_for(RUNS, "second", is_finished)
+        assert await jobs(world) == ["first"]
+        gate.touch()
+        done = await world.wait_for(RUNS, "first", is_finished)
+    assert (phase(skipped), skipped["status"]["duplicateGuard"]["heldBy"], phase(done)) == ("Skipped", "first", "Completed")
+
+
 async def test_a_tick_and_a_person_share_the_guard(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "open"
     await world.create(SCHEDULES, schedule("churn", held(gate), window="2025-26"))

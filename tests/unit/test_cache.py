@@ -383,15 +383,6 @@ class TestAge:
         cache.put(SCHEDULES, a_schedule())
         assert cache.age_s(SCHEDULES, CHURN) == 0.0
 
-    def test_counts_from_anything_heard_on_its_watch(self, cache: Cache, now: list[float]) -> None:
-        cache.put(SCHEDULES, a_schedule())
-        now[0] = 40.0
-        cache.heard(RUNS)
-        assert cache.age_s(SCHEDULES, CHURN) == 40.0
-        cache.heard(SCHEDULES)
-        now[0] = 45.0
-        assert cache.age_s(SCHEDULES, CHURN) == 5.0
-
     def test_older_state_confirms_nothing(self, cache: Cache, now: list[float]) -> None:
         cache.put(SCHEDULES, a_schedule(5))
         now[0] = 40.0

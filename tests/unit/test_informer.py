@@ -26,6 +26,7 @@ from retrain_operator.cluster.protocol import (
     Unavailable,
     WatchEvent,
 )
+from retrain_operator.cluster.reflector import Restored
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 HOUR_S = 3600.0
@@ -396,3 +397,53 @@ def test_one_warning_for_an_outage_and_one_line_when_it_is_over(caplog: pytest.L
     caplog.set_level("INFO")
     lists: Sequence[ListScript] = [*[Unavailable("503")] * 5, *[Unavailable("refused")] * 5, listing(9)]
     observe(lists, [[bookmark(10), math.inf]], scenario)
+
+
+BUMPED = listing(1_000_000_000, body("a", 3))  # etcd was restored with --bump-revision: objects are older, and nothing else is
+BEHIND = listing(50, body("a", 40))
+RESTORED = [
+    pytest.param([listing(9, body("a", 5)), BUMPED], [[10.0, Expired("compacted")], STAYS_OPEN], True, id="an object is older than before"),
+    pytest.param(
+        [listing(900, body("a", 890)), BEHIND],
+        [[10.0, Unavailable("restarted")], [100.0, Unavailable("cut")], STAYS_OPEN],
+        True,
+        id="and so is everything, for more than a minute",
+    ),
+    pytest.param(
+        [listing(900, body("a", 890)), BEHIND, BEHIND, listing(901, body("a", 890))],
+        [[10.0, Unavailable("restarted")], [10.0, Unavailable("cut")], [100.0, Unavailable("cut")], STAYS_OPEN],
+        False,
+        id="a list that is late for a while is none",
+    ),
+]
+
+
+@pytest.mark.parametrize(("lists", "watches", "ends"), RESTORED)
+def test_an_api_server_that_was_restored_from_a_backup_ends_run(
+    lists: Sequence[ListScript], watches: Sequence[WatchScript], ends: bool
+) -> None:
+    async def main(clock: VirtualClock) -> None:
+        cluster = cast(Cluster, Scripted(clock, lists, watches))
+        informer = Informer(cluster, JOBS, [None], on_event=lambda type_, body_: None, monotonic=clock.monotonic, sleep=clock.sleep)
+        running = asyncio.ensure_future(informer.run())
+        await clock.advance(HOUR_S)
+        assert running.done() is ends
+        running.cancel()
+        [end] = await asyncio.gather(running, return_exceptions=True)
+        assert isinstance(end, ExceptionGroup if ends else asyncio.CancelledError)
+        assert not isinstance(end, ExceptionGroup) or end.subgroup(Restored)
+
+    run_virtual(main, START)
+
+
+def test_a_resync_finds_that_the_api_server_was_restored() -> None:
+    async def main(clock: VirtualClock) -> None:
+        observed = Observed(clock, Scripted(clock, [listing(900, body("a", 890)), BEHIND], [STAYS_OPEN]))
+        await clock.advance(600.0)
+        await observed.informer.resync()
+        await clock.advance(600.0)
+        with pytest.raises(Restored, match="start anew"):
+            await observed.informer.resync()
+        observed.running.cancel()
+
+    run_virtual(main, START)

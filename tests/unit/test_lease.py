@@ -131,6 +131,18 @@ class TestAuthority:
 
         elect(scenario)
 
+    def test_a_gap_between_two_renewals_is_told_although_the_second_closed_it(self) -> None:
+        async def scenario(election: Election) -> None:
+            a = await election.start_leader("a")
+            a.delay_s = 2.4
+            a.unreachable_until = election.clock.monotonic() + 7  # one renewal fails, and the answer to the next comes after the end
+            await election.seconds_until(lambda: not a.leads)
+            await election.seconds_until(lambda: a.leads, at_most_s=RENEW_INTERVAL_S)
+            # What was refused in between is looked at again only by who is told that a new term begins.
+            assert a.told == ["started", "stopped", "started"]
+
+        elect(scenario)
+
     @pytest.mark.parametrize("one_way_s", [pytest.param(0.5, id="fast"), pytest.param(4.5, id="slow")])
     def test_it_counts_from_when_the_write_was_sent(self, one_way_s: float) -> None:
         async def scenario(election: Election) -> None:

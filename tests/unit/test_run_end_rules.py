@@ -22,6 +22,7 @@ from tests.builders import (
 from tests.unit.run_table import decided, seen
 
 from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus, Retry, RunError, Stopping
+from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules.decision import CreateRun, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.retry import next_attempt, pause_s
@@ -183,6 +184,18 @@ def test_is_overdue(job: Any, phase: Phase, now: str, expected: bool) -> None:
     assert is_overdue(RetrainJobStatus(phase=phase), run_spec(**WAITS), job, at(now)) is expected
 
 
+UNWATCHED = [
+    pytest.param({"ready": 1}, ["look at 12:05:05"], id="it goes on"),
+    pytest.param({"owner_uid": "before"}, ["look at 12:05:05"], id="a leftover of an earlier run of the name: its end is waited for"),
+]
+
+
+@pytest.mark.parametrize(("job", "expected"), UNWATCHED)
+def test_a_job_that_is_not_watched_any_more_is_looked_at_again(job: dict[str, Any], expected: list[str]) -> None:
+    status = going(job_name=NAME, start_time=at("12:00:05"))
+    assert decided(decide(run(status=status, job=job_state(**job, unwatched=True)), at("12:05"))) == expected
+
+
 def failed(made: bool | None = False, **fields: Any) -> RetrainJobStatus:
     """Failed at 12:03; the next attempt is due at 12:03:30."""
     following = None if made is None else NextAttempt(job=f"{NAME}-r1", time=at("12:03:30"), made=made)
@@ -196,6 +209,7 @@ def failed(made: bool | None = False, **fields: Any) -> RetrainJobStatus:
 
 
 RETRY = f"{NAME}-r1"
+UNREADABLE = InvalidSpec("spec.trainer: Field required")
 MADE = f"Normal RetryCreated: made RetrainJob {RETRY}, attempt 2"
 RETRIES = [
     pytest.param(run(status=failed()), "12:03:29", ["look at 12:03:30"], id="not due: waits"),
@@ -234,6 +248,19 @@ RETRIES = [
         ["write Failed DataUnreadable", f"Warning RetryGivenUp: the API server refuses RetrainJob {RETRY}: x"],
         id="the API server refuses it: given up, not asked for ever",
     ),
+    pytest.param(run(status=failed(), spec=UNREADABLE), "12:03:29", ["look at 12:03:30"], id="unreadable and not due: waits"),
+    pytest.param(
+        run(status=failed(), spec=UNREADABLE),
+        "12:03:30",
+        ["write Failed DataUnreadable", "Warning RetryGivenUp: spec.trainer: Field required: there is no further attempt"],
+        id="its spec cannot be read any more: given up, or it would have the guard for ever",
+    ),
+    pytest.param(
+        seen(run(status=failed(), spec=UNREADABLE), next_taken=True),
+        "12:03:30",
+        [f"write Failed DataUnreadable next {RETRY} made"],
+        id="its spec cannot be read, and there is one of the name: it was made",
+    ),
     pytest.param(
         seen(run(status=failed(), job=job_state(ready=1))),
         "12:05",
@@ -255,6 +282,12 @@ EXPIRY = [
     pytest.param(run(status=failed(None)), "13:00", [], id="without a time to live: kept"),
     pytest.param(run(status=failed(None), **TTL), "12:03:59", ["look at 12:04"], id="before it is over: kept"),
     pytest.param(run(status=failed(None), **TTL), "12:04", [f"delete run {NAME}"], id="over: deleted"),
+    pytest.param(
+        seen(run(status=failed(None), **TTL), unnoted=True),
+        "12:04",
+        ["look at 12:05"],
+        id="a retry of which the attempt before knows nothing yet: kept, or it would be made again",
+    ),
     pytest.param(
         run(status=failed(None), meta={"owner_references": [owner("RetrainSchedule", SCHEDULE, SCHEDULE_UID)]}, **TTL),
         "13:00",

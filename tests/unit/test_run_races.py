@@ -213,12 +213,88 @@ def test_a_retry_that_the_api_server_refuses_is_asked_for_once(bench: Play) -> N
     bench(steps)
 
 
+def test_a_retry_is_told_at_once_for_once_it_is_deleted_nothing_else_knows_of_it(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        following = {"job": "a-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        on.tell(RUNS, "a", phase="Failed", observedGeneration=1, nextAttempt=following)
+        on.hear(RUNS, "a")
+        assert await on.look() == ["create RetrainJob a-r1", "patch_status RetrainJob a"]
+        on.controller.take(RUNS, "DELETED", on.cluster.store.get(RUNS, Key("ml", "a-r1")) or {})
+        on.cluster.store.delete(RUNS, Key("ml", "a-r1"))
+        assert await on.look(times=2) == []
+
+    bench(steps)
+
+
+@pytest.mark.parametrize("change", ["suspended", "deleted"])
+def test_what_is_heard_of_a_run_while_its_guard_is_read_keeps_it_from_starting(bench: Play, change: str) -> None:
+    async def steps(on: Bench) -> None:
+        made = await on.run("a")
+        get = on.cluster.get
+
+        async def slow_get(resource: Resource, key: Key) -> Body | None:
+            answer = await get(resource, key)
+            on.cluster.get = get  # type: ignore[method-assign]
+            if change == "suspended":
+                await on.cluster.patch(RUNS, ROOT, {"spec": {"suspend": True}})
+                on.hear(RUNS, "a")
+            else:
+                on.cluster.store.delete(RUNS, ROOT)
+                on.controller.take(RUNS, "DELETED", made)
+            on.writes.clear()
+            return answer
+
+        on.cluster.get = slow_get  # type: ignore[method-assign]
+        assert await on.look() == []
+        assert await on.look() == (["patch_status RetrainJob a"] if change == "suspended" else [])
+
+    bench(steps)
+
+
+def test_a_retry_does_not_end_its_own_life_before_the_attempt_before_has_noted_it(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        a = await on.run("a", schedule=None, ttlSecondsAfterFinished=0)
+        following = {"job": "a-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        on.tell(RUNS, "a", phase="Failed", completionTime="2026-03-02T11:00:00Z", observedGeneration=1, nextAttempt=following)
+        on.hear(RUNS, "a")
+        root = {"name": "a", "uid": a["metadata"]["uid"]}
+        await on.run("a-r1", schedule=None, root=root, attempt=2, trigger="Retry", ttlSecondsAfterFinished=0)
+        on.tell(RUNS, "a-r1", phase="Skipped", completionTime="2026-03-02T11:00:01Z", observedGeneration=1)
+        on.hear(RUNS, "a-r1")
+        assert await on.look("a-r1") == []
+        assert await on.look("a") == ["patch_status RetrainJob a"]
+        assert await on.look("a-r1") == ["delete RetrainJob a-r1"]
+
+    bench(steps)
+
+
 def test_a_run_that_waits_writes_once(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         await on.run("old")
         await on.look("old")
         await on.run("a", replaces="old")
         assert await on.look(times=3) == ["patch_status RetrainJob a"]
+
+    bench(steps)
+
+
+def test_a_run_made_anew_before_the_answer_that_its_forerunner_is_gone_is_not_taken_for_gone(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        on.cluster.store.delete(RUNS, ROOT)
+        get = on.cluster.get
+
+        async def slow_get(resource: Resource, key: Key) -> Body | None:
+            answer = await get(resource, key)
+            if resource is RUNS and answer is None and on.cluster.store.get(RUNS, ROOT) is None:
+                await on.run("a")  # and the watch tells of it before the answer is here
+            return answer
+
+        on.cluster.get = slow_get  # type: ignore[method-assign]
+        await on.controller._applier.refresh(RUNS, ROOT)
+        on.hear(RUNS, "a")
+        assert await on.look() == ["create Lease guard", "patch_status RetrainJob a", "create Job a"]
 
     bench(steps)
 

@@ -3,10 +3,12 @@
 import pytest
 from tests.builders import (
     at,
+    ended,
     new_schedule,
     ready,
     schedule,
     schedule_status,
+    tick_name,
 )
 from tests.unit.schedule_table import THIRTEEN, TWELVE, Case, check, last, z
 
@@ -32,7 +34,9 @@ EDITS = [
             schedule(schedule="15 * * * *", meta={"generation": 2}),
             "12:20",
             ("status",),
-            status={"decidedThrough": z("12:20"), "nextScheduleTime": z("13:15"), "lastDecision": None},
+            status={"decidedThrough": z("12:20"), "nextScheduleTime": z("13:15")},
+            skipped=("Skip Superseded 12:00",),
+            events=("Warning TickSkipped: tick 2026-03-02T12:00Z made no run: Superseded",),
             wake_at="13:15",
         ),
         id="edited, nobody tells when: the new ticks count from now",
@@ -67,6 +71,75 @@ EDITS = [
             wake_at="12:00",
         ),
         id="edited exactly at a new tick: that tick is not due",
+    ),
+    pytest.param(
+        Case(
+            schedule(schedule="15 * * * *", meta={"generation": 2}, edited_at=at("13:10")),
+            "13:20",
+            (f"run {tick_name('13:15')}", "status"),
+            status={"decidedThrough": z("13:15"), "lastDecision": last("Run", "Scheduled", "13:15", tick_name("13:15"), "13:20")},
+            skipped=("Skip Superseded 12:00..13:00 x2",),
+            events=(f"Normal RunCreated: tick 2026-03-02T13:15Z made RetrainJob {tick_name('13:15')}",),
+            wake_at="14:15",
+        ),
+        id="due before the edit, and nobody had looked: they are told, and do not run",
+    ),
+    pytest.param(
+        Case(
+            schedule(ended("12:00", "12:03"), schedule="15 * * * *", meta={"generation": 2}, edited_at=at("12:01")),
+            "12:05",
+            ("status",),
+            status={"decidedThrough": z("12:01"), "lastScheduleTime": z("12:00"), "nextScheduleTime": z("12:15")},
+            events=(f"Normal RunCreated: tick 2026-03-02T12:00Z made RetrainJob {TWELVE}",),
+            wake_at="12:15",
+        ),
+        id="edited before it was told that a tick had run: told as well",
+    ),
+    pytest.param(
+        Case(
+            schedule(schedule="15 * * * *", suspend=True, meta={"generation": 2}, status=SUSPENDED, edited_at=at("12:10")),
+            "12:10",
+            ("status",),
+            ready="True Suspended",
+            status={"decidedThrough": z("12:10")},
+            skipped=("Skip Suspended 12:00",),
+            events=("Normal TickSkipped: tick 2026-03-02T12:00Z made no run: Suspended",),
+        ),
+        id="edited while it is suspended: the ticks before were suspended",
+    ),
+    pytest.param(
+        Case(
+            schedule(status=schedule_status(decided_through=at("18:00"))),
+            "12:05",
+            ("status",),
+            status={"decidedThrough": z("18:00"), "nextScheduleTime": z("19:00")},
+            wake_at="19:00",
+        ),
+        id="decided beyond now by a clock that went wrong: the next tick is the next that will start",
+    ),
+    pytest.param(
+        Case(
+            schedule(
+                schedule="15 * * * *", meta={"generation": 2}, status=schedule_status(decided_through=at("18:00")), edited_at=at("12:04")
+            ),
+            "12:05",
+            ("status",),
+            status={"decidedThrough": z("12:04"), "nextScheduleTime": z("12:15")},
+            wake_at="12:15",
+        ),
+        id="the same, and edited: the new ticks count from the edit",
+    ),
+    pytest.param(
+        Case(
+            schedule(
+                schedule="15 * * * *", meta={"generation": 2}, status=schedule_status(decided_through=at("18:00")), edited_at=at("17:04")
+            ),
+            "12:05",
+            ("status",),
+            status={"decidedThrough": z("18:00"), "nextScheduleTime": z("18:15")},
+            wake_at="18:15",
+        ),
+        id="the same, edited later than now: it is now that is wrong, and nothing is decided twice",
     ),
     pytest.param(
         Case(

@@ -9,7 +9,7 @@ from tests.unit.tick_table import Case, check, starts, told
 from retrain_operator.api.job import Phase
 from retrain_operator.api.schedule import Action, TickDecision
 from retrain_operator.cron import Cron
-from retrain_operator.rules.ticks import dropped
+from retrain_operator.rules.ticks import Held, dropped
 
 TEN, ELEVEN, TWELVE = (tick_name(tick) for tick in ("10:00", "11:00", "12:00"))
 RUNNING = child("11:00")
@@ -361,11 +361,20 @@ def test_plan(case: Case) -> None:
 
 
 DROPPED = [
-    pytest.param(known("12:00"), "0 * * * * Etc/UTC", (), [f"Skip Superseded 12:00 {ELEVEN}"], id="one waited"),
-    pytest.param(known("10:00", "12:00", 3), "0 * * * * Etc/UTC", (), [f"Skip Superseded 10:00..12:00 x3 {ELEVEN}"], id="three waited"),
+    pytest.param(known("12:00"), "0 * * * * Etc/UTC", "11:00", (), [f"Skip Superseded 12:00 {ELEVEN}"], id="one waited"),
+    pytest.param(
+        known("10:00", "12:00", 3), "0 * * * * Etc/UTC", "09:00", (), [f"Skip Superseded 10:00..12:00 x3 {ELEVEN}"], id="three waited"
+    ),
+    pytest.param(None, "0 * * * * Etc/UTC", "09:00", (), ["Skip Superseded 10:00..12:00 x3"], id="three that nobody had looked at"),
+    pytest.param(
+        known("11:00"), "0 * * * * Etc/UTC", "10:00", (), ["Skip Superseded 12:00", f"Skip Superseded 11:00 {ELEVEN}"], id="one of each"
+    ),
+    pytest.param(None, "* * * * * Etc/UTC", "09:00", (), ["Skip Superseded 09:01..12:10 xNone"], id="more than are counted"),
+    pytest.param(None, "* * * * * Etc/UTC", "18:00", (), [], id="decided beyond now by a clock that went wrong"),
     pytest.param(
         known("10:00", "12:00", 3),
         "0 * * * * Etc/UTC",
+        "09:00",
         (child("10:00"),),
         [f"Skip Superseded 11:00..12:00 x2 {ELEVEN}", f"Run Scheduled 10:00 {TEN}"],
         id="one of them was made before a crash",
@@ -373,6 +382,7 @@ DROPPED = [
     pytest.param(
         known("10:00", "12:30", 3),
         "30 * * * * Etc/UTC",
+        "10:00",
         (),
         [f"Skip Superseded 10:30..11:30 x2 {ELEVEN}"],
         id="a tick of the new schedule as well: it is still due",
@@ -380,9 +390,10 @@ DROPPED = [
 ]
 
 
-@pytest.mark.parametrize(("waited", "effective", "runs", "expected"), DROPPED)
-def test_ticks_that_waited_when_the_schedule_was_edited(
-    waited: TickDecision, effective: str, runs: tuple[Any, ...], expected: list[str]
+@pytest.mark.parametrize(("waited", "effective", "since", "runs", "expected"), DROPPED)
+def test_ticks_that_were_due_or_waited_when_the_schedule_was_edited(
+    waited: TickDecision | None, effective: str, since: str, runs: tuple[Any, ...], expected: list[str]
 ) -> None:
-    fates = dropped(waited, effective, Cron.parse("30 12 * * *"), metadata(), runs, floor=at("12:10"), now=at("12:40"))
+    cron, times = Cron.parse("30 12 * * *"), {"since": at(since), "floor": at("12:10"), "now": at("12:40")}
+    fates = dropped(waited, effective, cron, metadata(), runs, Held(), **times)
     assert [told(each) for each in fates] == expected

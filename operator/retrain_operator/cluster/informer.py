@@ -59,13 +59,13 @@ class Informer:
         return min(reflector.heard_at for reflector in self._reflectors)
 
     async def run(self) -> None:
-        """Until cancelled. Failures of the cluster never end it."""
+        """Until cancelled. Failures of the cluster never end it, but that it was restored from a backup does: Restored."""
         async with asyncio.TaskGroup() as tasks:
             for reflector in self._reflectors:
                 tasks.create_task(reflector.follow())
 
     async def resync(self) -> None:
-        """Lists now, beside the watch, and reports what that missed. To be called every RESYNC_INTERVAL_S. Raises ClusterError."""
+        """Lists now, beside the watch, and reports what that missed. For every RESYNC_INTERVAL_S. Raises ClusterError, Restored."""
         for reflector in self._reflectors:
             await reflector.resync()
 

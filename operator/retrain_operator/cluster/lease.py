@@ -37,7 +37,8 @@ class Elector:
     """`run` takes part in the election, `is_leader` says before each write whether it is allowed.
 
     identity: who this is, for people; a random suffix makes it unique, as a second holder of the same name would be taken for oneself.
-    on_started_leading, on_stopped_leading: called in turn. The second may be late by one call's timeout; `is_leader` never is.
+    on_started_leading, on_stopped_leading: called in turn, for every gap in the authority, however short. The second may be late by one
+    call's timeout; `is_leader` never is.
     cluster: one whose writes take at most LEASE_DURATION_S - AUTHORITY_S, and not a fenced one.
     """
 
@@ -124,6 +125,7 @@ class Elector:
             self._held = None
             return False
         self._held = answer
+        self._tell()  # authority that ended while the answer was on its way: what was refused meanwhile is looked at again only if told
         self._authority_ends_at = sent_at + AUTHORITY_S
         self._see(answer)
         return True

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.comparison import Change, ChangeType, Seen, deletion, key_of, missed_changes, seen_of, without_content
@@ -14,10 +14,18 @@ from retrain_operator.cluster.protocol import Body, Cluster, ClusterError, Expir
 STEADY_WATCH_S = 5.0  # a watch that ended earlier counts as a failure, even when the server closed it in good order
 PAUSE_FIRST_S = 0.2
 PAUSE_MOST_S = 10.0
+OLD_LISTS_S = 60.0  # a list that is late for as long is not late: time was turned back
 
 OnEvent = Callable[[ChangeType, Body], None]
 
 log = logging.getLogger(__name__)
+
+
+class Restored(Exception):
+    """The API server shows a state from before one that it has shown: its store was restored from a backup.
+
+    What is known in this process may never have happened, and what was deleted may be back. It ends, and starts anew from lists.
+    """
 
 
 class Reflector:
@@ -53,11 +61,13 @@ class Reflector:
         self._known: dict[Key, Seen] = {}
         self._watched = ""  # the version that the watch goes on from; empty: list first
         self._listed_at = 0  # events up to this version are in the last list
+        self._newest = 0  # the highest version of any list or event
+        self._old_lists_since: float | None = None
         self._listing = asyncio.Lock()  # what is known stays as it is between the pages of a list, but for the watch
         self._deleted_meanwhile: set[str] | None = None
 
     async def follow(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. Raises Restored."""
         failures = 0
         while True:
             watching_since = math.inf
@@ -86,7 +96,7 @@ class Reflector:
             failures += 1
 
     async def resync(self) -> None:
-        """Lists while the watch goes on, and reports what it missed. Raises ClusterError."""
+        """Lists while the watch goes on, and reports what it missed. Raises ClusterError, Restored."""
         async with self._listing:
             deleted_meanwhile: set[str] = set()
             self._deleted_meanwhile = deleted_meanwhile
@@ -112,6 +122,7 @@ class Reflector:
         """
         items: list[Body] = []
         version = ""
+        newest = self._newest  # a list shows everything that was told before it was asked for
         async for page in self._cluster.pages(self._resource, self._namespace, label_selector=self._label_selector):
             version = page.resource_version
             if self.heard_at == -math.inf:
@@ -119,7 +130,19 @@ class Reflector:
                     self._tell(change)
             items += [body if self._known.get(key_of(body)) != seen_of(body) else without_content(body) for body in page.items]
         self.heard_at = self._monotonic()
+        self._require_progress(items, int(version), newest)
         return Listing(items, version)
+
+    def _require_progress(self, items: Iterable[Body], version: int, newest: int) -> None:
+        """Raises Restored. An object's version never goes back, and that of all objects only where a list is late."""
+        self._newest = max(self._newest, version)
+        self._old_lists_since = None if version >= newest else self._old_lists_since or self.heard_at
+        is_old = self._old_lists_since is not None and self.heard_at - self._old_lists_since > OLD_LISTS_S
+        for body in items:
+            before, seen = self._known.get(key_of(body)), seen_of(body)
+            is_old |= before is not None and before.uid == seen.uid and seen.version < before.version <= version
+        if is_old:
+            raise Restored(f"{self._resource.plural}: the API server was restored from a backup; start anew")
 
     def _report(self, changes: list[Change]) -> None:
         for change in changes:
@@ -135,6 +158,7 @@ class Reflector:
         self.heard_at = self._monotonic()
         self._outage.over()
         self._watched = event.body["metadata"]["resourceVersion"]
+        self._newest = max(self._newest, int(self._watched))
         if event.type == "BOOKMARK" or int(self._watched) <= self._listed_at:
             return
         key, seen = key_of(event.body), seen_of(event.body)

@@ -90,14 +90,21 @@ class Applier:
                 await self._patch_target(TARGET_RESOURCES[kind], key, patch, version)
                 log.info("%s: brings %s %s to the slot's model", metadata.key, kind, key.name)
 
+    async def find(self, resource: Resource, key: Key) -> bool:
+        """Whether there is an object of this name; then it is known from now on. Raises ClusterError."""
+        found = await self._cluster.get(resource, key)
+        if found is not None:
+            self._notice(self._cache.put(resource, found))
+        return found is not None
+
     async def refresh(self, resource: Resource, key: Key) -> None:
         """Read one object again."""
+        # As it was known before: another of its name may be made, and be heard of, while the answer that it is gone is on its way.
+        known = self._cache.schedules.get(key) if resource is SCHEDULES else self._cache.runs.get(key)
         body = await self._cluster.get(resource, key)
         if body is not None:
             self._notice(self._cache.put(resource, body))
-            return
-        known = self._cache.schedules.get(key) if resource is SCHEDULES else self._cache.runs.get(key)
-        if known is not None:
+        elif known is not None:
             self._notice(self._cache.remove(resource, key, known.uid))
 
     async def _create(self, resource: Resource, body: Body) -> None:
@@ -110,9 +117,7 @@ class Applier:
             raise Refused(error.message) from error
         if isinstance(answer, AlreadyExists):
             # Ours, from an answer that was lost or a process that died, or somebody else's: its owner tells.
-            found = await self._cluster.get(resource, key)
-            if found is not None:
-                self._notice(self._cache.put(resource, found))
+            await self.find(resource, key)
             raise Stale(f"{resource.kind} {key} exists already")
         log.info("%s: created %s", key, resource.kind)
         self._notice(self._cache.put(resource, answer))
@@ -161,6 +166,8 @@ class Applier:
             await self.refresh(resource, metadata.key)
             raise Stale(f"{resource.kind} {metadata.key} was written by somebody else")
         self._notice(self._cache.put(resource, answer))
+        if resource is SCHEDULES:
+            self._cache.told(metadata.key)
 
     def _observe_tick_to_job(self, run: Key) -> None:
         entry = self._cache.runs.get(run)

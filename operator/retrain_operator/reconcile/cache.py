@@ -61,9 +61,9 @@ class Cache:
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
         self.leases = WrittenLeases()
-        self.heard_at: dict[Resource, float] = {}
         self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._untold: defaultdict[Key, dict[str, ChildRun]] = defaultdict(dict)  # by schedule
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
         self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
@@ -71,6 +71,14 @@ class Cache:
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
         return tuple(self.runs[key].child for key in sorted(self._runs_of.get(schedule, ())))
+
+    def untold(self, schedule: Key) -> tuple[ChildRun, ...]:
+        """Runs that were made and are gone, and the schedule's status may not tell of them yet: what they were made for is done."""
+        return tuple(self._untold.get(schedule, {}).values())
+
+    def told(self, schedule: Key) -> None:
+        """The schedule's status tells of everything that was known of."""
+        self._untold.pop(schedule, None)
 
     def maybe_counted(self, schedule: Key, active: Collection[str]) -> list[Key]:
         """Runs that look unfinished, that the schedule's status does not call active, and that are older news than that status.
@@ -114,8 +122,7 @@ class Cache:
         """UID and version of each object, for the comparison with a list."""
         if resource is JOBS:
             return {key: Seen(job.uid, job.version) for key, job in self.jobs.items() if not job.state.deleted}
-        entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
-        return {key: Seen(entry.uid, entry.version) for key, entry in entries.items()}
+        return {key: Seen(entry.uid, entry.version) for key, entry in self._entries(resource).items()}
 
     def everything(self) -> Iterator[Item]:
         """Every item about which something may have to be decided."""
@@ -144,12 +151,14 @@ class Cache:
             entry = self.schedules.get(key)
             if entry is not None and entry.uid == uid:
                 del self.schedules[key]
+                self.told(key)
             return [Item(Kind.SCHEDULE, key)]
         run = self.runs.get(key)
         if run is None or run.uid != uid:
             return []
         concerned = self._concerned(key)
         del self.runs[key]
+        self._keep_untold(key, run)
         job = self.jobs.get(key)
         if job is not None and (job.state.deleted or job.state.end is not None):
             self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told
@@ -157,16 +166,18 @@ class Cache:
             _discard(self._replacements, Key(key.namespace, run.child.replaces), key)
         return [Item(Kind.RUN, key), *concerned, *self._unindex(key, run.child)]
 
-    def heard(self, resource: Resource) -> None:
-        """The API server told something about this resource, so everything before it is known."""
-        self.heard_at[resource] = self._monotonic()
-
     def age_s(self, resource: Resource, key: Key) -> float:
-        """Seconds since the object's state was last confirmed, by itself or by anything later on the same watch."""
-        entries: Mapping[Key, ScheduleEntry | RunEntry] = self.schedules if resource is SCHEDULES else self.runs
-        entry = entries.get(key)
-        seen = entry.seen_at if entry is not None else float("-inf")
-        return self._monotonic() - max(seen, self.heard_at.get(resource, float("-inf")))
+        """Seconds since the object's state was last confirmed by itself."""
+        entry = self._entries(resource).get(key)
+        return self._monotonic() - (entry.seen_at if entry is not None else float("-inf"))
+
+    def is_newest(self, resource: Resource, metadata: ObjectMeta) -> bool:
+        """Whether nothing newer is known of the object."""
+        entry = self._entries(resource).get(metadata.key)
+        return entry is not None and (entry.uid, entry.version) == (metadata.uid, int(metadata.resource_version))
+
+    def _entries(self, resource: Resource) -> Mapping[Key, ScheduleEntry | RunEntry]:
+        return self.schedules if resource is SCHEDULES else self.runs
 
     def _put_schedule(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old = self.schedules.get(key)
@@ -175,6 +186,8 @@ class Cache:
         if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
             self.schedules[key] = replace(old, seen_at=self._monotonic())
             return []
+        if old is not None and old.uid != uid:  # deleted and made anew
+            self.told(key)
         self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), edge.slim(body))
         return [Item(Kind.SCHEDULE, key)]
 
@@ -209,6 +222,14 @@ class Cache:
             if old is None or old.child != child:
                 items.append(Item(Kind.SCHEDULE, schedule))
         return items
+
+    def _keep_untold(self, key: Key, run: RunEntry) -> None:
+        schedule_key = Key(key.namespace, run.child.schedule or "")
+        schedule = self.schedules.get(schedule_key)
+        if schedule is None or run.child.owner_uid != schedule.uid:
+            return
+        if run.version > schedule.version or not run.child.is_finished:
+            self._untold[schedule_key][key.name] = replace(run.child, gone=True, next_pending=False)
 
     def _replacing(self, run: Key) -> list[Key]:
         """Runs that were made to replace this one, or to replace one of those; nearest first."""

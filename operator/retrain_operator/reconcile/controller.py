@@ -44,6 +44,7 @@ from retrain_operator.rules.run_status import DEPLOYED
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
+TAKEOVER_FRESH_S = 5.0  # what the leader before wrote last, and deleted, is in no list that is older
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
 
@@ -99,7 +100,7 @@ class Controller:
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
-        self._unanswered: set[Item] = set()  # whose run or Job was asked for, and may have been made
+        self._unanswered: dict[Item, tuple[Resource, Key]] = {}  # the run or Job that was asked for, and may have been made
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
     @property
@@ -109,7 +110,6 @@ class Controller:
 
     def take(self, resource: Resource, change: ChangeType, body: Body) -> None:
         """Take in a watch event."""
-        self.cache.heard(resource)
         metadata = body["metadata"]
         if change == "DELETED":
             self._notice(self.cache.remove(resource, Key(metadata["namespace"], metadata["name"]), metadata["uid"]))
@@ -123,7 +123,7 @@ class Controller:
     async def lead(self) -> None:
         """Decide from now on. What the watches missed meanwhile is listed first."""
         await self.synced.wait()
-        if self._clock.monotonic() - self._listed_at > FRESH_S:
+        if self._clock.monotonic() - self._listed_at > TAKEOVER_FRESH_S:
             await self._until_it_works(self.resync)
         if not self._is_leader():
             return  # lost again meanwhile; it is called again with the next term
@@ -242,6 +242,8 @@ class Controller:
         self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, note))
 
     async def _reconcile(self, item: Item) -> None:
+        if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
+            del self._unanswered[item]
         view = await self._decide(item)
         if view is not None and view.decision.starts and (item in self._unanswered or self._age_s(view.resource, item.key) > FRESH_S):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
@@ -251,8 +253,10 @@ class Controller:
         if view is None:
             self._agenda.set(item, None)
             self._notifier.forget(item)
-            self._unanswered.discard(item)
+            self._unanswered.pop(item, None)
             return
+        if view.decision.starts and not self.cache.is_newest(view.resource, view.metadata):
+            raise Stale("it has changed while the rest was read")
         for action in view.decision.actions:
             try:
                 await self._applier.apply(view.resource, view.metadata, view.status, action)
@@ -263,11 +267,12 @@ class Controller:
                 return
             except Unavailable:
                 if isinstance(action, CreateRun | CreateJob):
-                    self._unanswered.add(item)
+                    resource = RUNS if isinstance(action, CreateRun) else JOBS
+                    self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
                 raise
             if isinstance(action, CreateRun | CreateJob):
-                self._unanswered.discard(item)
-            if isinstance(action, CreateRun) and action is not view.decision.actions[-1]:
+                self._unanswered.pop(item, None)
+            if isinstance(action, CreateRun) and view.resource is SCHEDULES and action is not view.decision.actions[-1]:
                 # What makes a Job comes before all bookkeeping, which is decided on again, behind everything urgent.
                 self.queue.add(item)
                 return
@@ -280,6 +285,7 @@ class Controller:
         self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
+        self._unanswered.pop(item, None)  # nothing of it is asked for any more
         self._agenda.set(item, view.decision.wake_at)
 
     def _record(self, item: Item, view: _View) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus
+from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus, attempt_name
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
@@ -70,6 +70,7 @@ class Observer:
             observed = replace(observed, runs=self._cache.runs_of(key))
         observed = replace(
             observed,
+            runs=(*observed.runs, *self._cache.untold(key)),
             refused=self._refusal(observed.metadata),
             readings=self._signals.readings(observed),
             sent=self._notifier.sent(Item(Kind.SCHEDULE, key)),
@@ -95,6 +96,7 @@ class Observer:
             waits_for=self._cache.replaces_unfinished(key),
             next_made=following is not None and _follows(following, observed),
             next_taken=following is not None and not _follows(following, observed),
+            unnoted=self._is_unnoted(key, observed),
         )
         if entry.child.phase.is_finished:
             if entry.child.telling:
@@ -138,6 +140,11 @@ class Observer:
             if found is not None:
                 self._notice(self._cache.put(JOBS, found))
                 job = self._cache.jobs.get(key)
+        if job is not None and job.state.deleted:
+            found = await self._cluster.get(JOBS, key)
+            if found is not None and found["metadata"]["uid"] == job.uid:
+                # It has only lost the label by which it is watched.
+                return replace(job, state=replace(edge.job_state(found), unwatched=True))
         return job
 
     async def _late_job(self, key: Key) -> JobState | None:
@@ -152,6 +159,13 @@ class Observer:
 
     def _follows_failure(self, key: Key, run: ChildRun) -> bool:
         return run.schedule is not None and follows_failure(run, self._cache.runs_of(Key(key.namespace, run.schedule)))
+
+    def _is_unnoted(self, key: Key, observed: RunObserved) -> bool:
+        if isinstance(observed.spec, InvalidSpec) or observed.spec.root is None:
+            return False
+        root, before = observed.spec.root, observed.spec.attempt - 1
+        entry = self._cache.runs.get(Key(key.namespace, attempt_name(root.name, before) if before > 1 else root.name))
+        return entry is not None and entry.child.next_pending
 
     def _next_of(self, namespace: str, status: RetrainJobStatus) -> ChildRun | None:
         """Whatever has the name of the next attempt."""

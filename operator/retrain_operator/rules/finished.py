@@ -34,9 +34,23 @@ def _what_is_left(observed: RunObserved, now: datetime) -> Decision:
     if is_undecided(observed.status) and not isinstance(observed.spec, InvalidSpec):
         return deploy(replace(observed, status=acknowledged), observed.spec, now)
     following = observed.status.next_attempt
-    if following is None or following.made or isinstance(observed.spec, InvalidSpec):
+    if following is None or following.made:
         return _expire(observed, write(observed, acknowledged), now)
+    if isinstance(observed.spec, InvalidSpec):
+        return _cannot_try_again(observed, observed.spec, acknowledged, following, now)
     return _try_again(observed, observed.spec, acknowledged, following, now)
+
+
+def _cannot_try_again(
+    observed: RunObserved, problem: InvalidSpec, acknowledged: RetrainJobStatus, following: NextAttempt, now: datetime
+) -> Decision:
+    """The spec was stored under another version of the CRD. An attempt that is for ever to come would hold up all other runs."""
+    if now < following.time:
+        return replace(write(observed, acknowledged), wake_at=following.time)
+    if observed.next_made or observed.next_taken:  # which of the two, only the spec could tell
+        return write(observed, acknowledged.model_copy(update={"next_attempt": following.model_copy(update={"made": True})}))
+    given_up = Event("Warning", reasons.RETRY_GIVEN_UP, f"{problem.message}: there is no further attempt")
+    return write(observed, acknowledged.model_copy(update={"next_attempt": None}), given_up)
 
 
 def _try_again(
@@ -83,6 +97,8 @@ def _expire(observed: RunObserved, decision: Decision, now: datetime) -> Decisio
         return replace(decision, wake_at=expires)
     if observed.next_made:
         # The attempts after the first are its own and go with it: it waits until the last has expired.
+        return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
+    if observed.unnoted:
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
     if observed.status.notified is False:
         return decision  # it is looked at again when everybody has been told

@@ -82,7 +82,8 @@ def prunable(
     Only runs that this schedule made: what a person made, a person removes, or its own time to live. `in_slots`: UIDs of the runs whose
     models are live, or are ones to go back to.
     """
-    own = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not _is_needed(run, runs, in_slots)]
+    finished = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not run.gone]
+    own = [run for run in finished if not _is_needed(run, runs, in_slots)]
     own.sort(key=lambda run: (run.completion_time or run.created, run.name))
     failed = [run for run in own if run.phase is Phase.FAILED]
     others = [run for run in own if run.phase is not Phase.FAILED]

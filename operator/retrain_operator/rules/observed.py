@@ -39,11 +39,12 @@ class ChildRun:
     deploying: bool = False  # finished, and what becomes of its model is not decided
     slot: str | None = None  # ConfigMap of the slot in which its model was, or is
     telling: bool = False  # finished, and somebody is still to be told
+    gone: bool = False  # deleted before the schedule's status told of it; what it was made for is done all the same
 
     @property
     def is_finished(self) -> bool:
         """Nothing of it runs, and nothing of it will: a failed attempt whose retry is still to be made is not finished."""
-        return self.phase.is_finished and not self.next_pending
+        return self.gone or (self.phase.is_finished and not self.next_pending)
 
     def was_unfinished_at(self, instant: datetime) -> bool:
         """Whether it stood in the way of a tick at `instant`."""
@@ -121,6 +122,7 @@ class JobState:
     end_message: str = ""
     deleted: bool = False  # it is gone; this is how it was last seen
     guard: str | None = None  # label of the guard that its run took
+    unwatched: bool = False  # somebody took away the label by which it is watched: no event tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class RunObserved:
     waits_for: str | None = None  # run that it replaces, while that has not finished
     next_made: bool = False  # its next attempt exists
     next_taken: bool = False  # the name of its next attempt belongs to something else
+    unnoted: bool = False  # the attempt before it has not noted that it was made, and would make it again
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
     log: LogRead | None = None  # only while it runs
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy

@@ -21,11 +21,18 @@ from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop,
 
 WAITS_FOR_POD = "its Job waits for its pod to run"
 COPIED = "spec.root: it is for the attempts that the operator makes; to run a copy of one, leave out root, attempt and trigger"
+UNWATCHED_RECHECK = timedelta(seconds=5)  # how late the end of a Job is noticed whose labels somebody took away
 GUARD_RECHECK = timedelta(seconds=1)  # the garbage collector takes about that long
 
 
 def decide(observed: RunObserved, now: datetime) -> Decision:
     """What to do about a run. `now` is aware UTC with whole seconds, as every time of the API."""
+    decision = _decide(observed, now)
+    is_unwatched = observed.job is not None and observed.job.unwatched
+    return replace(decision, wake_at=now + UNWATCHED_RECHECK) if is_unwatched else decision
+
+
+def _decide(observed: RunObserved, now: datetime) -> Decision:
     metadata, status, spec, job = observed.metadata, observed.status, observed.spec, observed.job
     if metadata.deletion_timestamp is not None:
         return Decision()

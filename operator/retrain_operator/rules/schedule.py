@@ -91,21 +91,13 @@ def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, 
     # A request comes before ticks: it would wait for ever where runs take longer than the time between ticks.
     runs = (*observed.runs, *([request.made] if request.made else []))
     floor = _floor(observed, cron, now)
-    next_tick = None if spec.suspend or paused.is_paused else cron.next_tick(now)
+    next_tick = None if spec.suspend or paused.is_paused else cron.next_tick(max(now, floor))
+    held = Held(_suspended_until(observed, spec, now), paused.until)
     waited = status.last_decision if status.last_decision and status.last_decision.action is Action.WAIT else None
-    ticks = plan(
-        cron,
-        spec,
-        metadata,
-        runs,
-        floor=floor,
-        held=Held(_suspended_until(observed, spec, now), paused.until),
-        waited=waited,
-        next_tick=next_tick,
-        now=now,
-    )
-    if waited is not None and status.effective_schedule is not None and status.effective_schedule != cron.effective:
-        left = dropped(waited, status.effective_schedule, cron, metadata, runs, floor=floor, now=now)
+    ticks = plan(cron, spec, metadata, runs, floor=floor, held=held, waited=waited, next_tick=next_tick, now=now)
+    if status.effective_schedule is not None and status.effective_schedule != cron.effective:
+        since = status.decided_through or metadata.creation_timestamp
+        left = dropped(waited, status.effective_schedule, cron, metadata, runs, held, since=since, floor=floor, now=now)
         ticks = replace(ticks, fates=(*ticks.fates, *left), last=ticks.last or next(iter(left), None))
     # Drift comes last: whatever starts a run brings a fresh model.
     started = [about_to_be_made(metadata, tick_run_name(metadata.name, each.tick), now, each.replaces) for each in ticks.starts]
@@ -164,7 +156,10 @@ def _floor(observed: ScheduleObserved, cron: Cron, now: datetime) -> datetime:
     floor = status.decided_through or metadata.creation_timestamp
     # A schedule that was mended before it was ever accepted counts from the edit as well.
     if (status.effective_schedule or "") != cron.effective and (status.effective_schedule is not None or metadata.generation > 1):
-        floor = max(floor, min(observed.edited_at or now, now))
+        if observed.edited_at is None or observed.edited_at > now:
+            return max(floor, now)
+        # A floor beyond now was set by a clock that went wrong: no tick would start until then.
+        return max(floor, observed.edited_at) if floor <= now else observed.edited_at
     return floor
 
 

@@ -108,26 +108,41 @@ def plan(
 
 
 def dropped(
-    waited: TickDecision, effective: str, cron: Cron, schedule: ObjectMeta, runs: Sequence[ChildRun], *, floor: datetime, now: datetime
+    waited: TickDecision | None,
+    effective: str,
+    cron: Cron,
+    schedule: ObjectMeta,
+    runs: Sequence[ChildRun],
+    held: Held,
+    *,
+    since: datetime,
+    floor: datetime,
+    now: datetime,
 ) -> list[TickDecision]:
-    """Fates, newest first, of the ticks that waited and are none any more since the schedule was edited: they end without a run.
+    """Fates, newest first, of the ticks that were due or waited and are none any more since the schedule was edited: none of them starts.
 
-    `effective` is the schedule before the edit, as the status tells it.
+    `effective` is the schedule before the edit, as the status tells it, and `since` how far it was decided. `floor`: the edit.
     """
-    ticks = [waited.scheduled_time]
-    if waited.first_scheduled_time is not None:
-        expression, _, zone = effective.rpartition(" ")
-        ticks = list(Cron.parse(expression, zone).ticks_backward(waited.scheduled_time, waited.first_scheduled_time - _A_SECOND))
-    kept = set(cron.ticks_backward(waited.scheduled_time, floor))
+    expression, _, zone = effective.rpartition(" ")
+    old = Cron.parse(expression, zone)
+    until = max(floor, waited.scheduled_time) if waited else floor
+    ticks = [
+        tick
+        for tick in islice(old.ticks_backward(until, since), MISSED_TICKS_MAX + 1)
+        if tick <= floor or (waited is not None and waited.covers(tick))
+    ]
+    kept = set(cron.ticks_backward(until, floor))
     made = {run.name for run in runs if run.owner_uid == schedule.uid}
     fates = []
     for tick in ticks:
         name = tick_run_name(schedule.name, tick)
+        job = waited.job if waited is not None and waited.covers(tick) else None
         if tick not in kept and name in made:  # before a crash, which kept it from being told
             fates.append(TickDecision(action=Action.RUN, reason=reasons.SCHEDULED, scheduled_time=tick, job=name, time=now))
         elif tick not in kept:
-            fates.append(TickDecision(action=Action.SKIP, reason=reasons.SUPERSEDED, scheduled_time=tick, job=waited.job, time=now))
-    return list(_grouped(fates, None))
+            reason = held.reason(tick) or reasons.SUPERSEDED
+            fates.append(TickDecision(action=Action.SKIP, reason=reason, scheduled_time=tick, job=job, time=now))
+    return list(_grouped(fates, old.next_tick(since) if len(ticks) > MISSED_TICKS_MAX else None))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,185 @@
+"""A run that goes before the status of its schedule tells of it has been made all the same: each row is one way to ask for it.
+
+A controller without watches knows what it is told.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import pytest
+from tests.builders import NOW
+
+from retrain_operator.api.names import Key
+from retrain_operator.clock import VirtualClock, run_virtual
+from retrain_operator.cluster.memory import MemoryCluster
+from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable, WatchEvent
+from retrain_operator.embedded.admission import ADMISSION
+from retrain_operator.reconcile.controller import Controller
+from retrain_operator.reconcile.workqueue import Item, Kind
+
+SCHEDULE = Key("ml", "churn")
+SPEC = {"schedule": "* * * * *", "jobTemplate": {"spec": {"trainer": {"image": "t"}}}}
+
+
+class Bench(MemoryCluster):
+    """A schedule, the runs that were made of it, and an API server that may refuse to write its status."""
+
+    def __init__(self, clock: VirtualClock, **annotations: str) -> None:
+        super().__init__(clock.now, admission=ADMISSION, before_write=self._before, after_write=self._after)
+        self.controller = Controller(self, clock)
+        self.made: list[str] = []
+        self.status_fails = False
+        self.answers_are_lost = False
+        self._define(SPEC | ({"suspend": True} if annotations else {}), annotations)
+
+    def _define(self, spec: Mapping[str, Any], annotations: Mapping[str, str]) -> None:
+        metadata = {"name": SCHEDULE.name, "annotations": dict(annotations)}
+        assert not isinstance(self.store.create(SCHEDULES, "ml", {"metadata": metadata, "spec": dict(spec)}), AlreadyExists)
+        self.controller.take(SCHEDULES, "ADDED", self._stored(SCHEDULES, SCHEDULE.name))
+
+    def _before(self, method: str, resource: Resource, key: Key) -> None:
+        if (method, resource) == ("create", RUNS):
+            self.made.append(key.name)
+        if self.status_fails and (method, resource) == ("patch_status", SCHEDULES):
+            raise Unavailable("the webhook of a person does not answer")
+
+    def _after(self, method: str, resource: Resource, key: Key) -> None:
+        if self.answers_are_lost and (method, resource) == ("create", RUNS):
+            raise Unavailable("the answer was lost")
+
+    def _stored(self, resource: Resource, name: str) -> Body:
+        body = self.store.get(resource, Key("ml", name))
+        assert body is not None
+        return body
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self._stored(SCHEDULES, SCHEDULE.name).get("status") or {})
+
+    async def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.controller._look_at(Item(Kind.SCHEDULE, SCHEDULE))
+
+    def lose(self, run: str) -> None:
+        """By a person; the watch tells of it at once."""
+        body = self._stored(RUNS, run)
+        self.store.delete(RUNS, Key("ml", run))
+        self.controller.take(RUNS, "DELETED", body)
+
+    def finish(self, run: str) -> None:
+        told = {"phase": "Completed", "completionTime": "2026-03-02T12:00:30Z", "observedGeneration": 1}
+        self.store.patch_status(RUNS, Key("ml", run), told)
+        self.controller.take(RUNS, "MODIFIED", self._stored(RUNS, run))
+
+
+@pytest.mark.parametrize("ends", [pytest.param(False, id="unfinished"), pytest.param(True, id="finished")])
+@pytest.mark.parametrize("status_fails", [pytest.param(False, id="told next"), pytest.param(True, id="its status cannot be written")])
+@pytest.mark.parametrize("asked", [pytest.param({}, id="tick"), pytest.param({"retrain.dev/requestedAt": "now"}, id="request")])
+def test_a_run_that_is_deleted_before_it_was_told_is_not_made_again(asked: dict[str, str], status_fails: bool, ends: bool) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock, **asked)
+        on.status_fails = status_fails
+        await clock.sleep(61 if not asked else 1)
+        await on.look(times=1 if not ends else 2 if status_fails else 1)
+        [run] = on.made
+        if ends:
+            on.finish(run)
+        on.lose(run)
+        await on.look(times=3)
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    [run] = on.made
+    told = on.status["lastRequest"] if asked else on.status["lastDecision"]
+    assert (told["action"], told["job"], on.status.get("active", [])) == ("Run", run, [])
+    assert ("lastSuccessfulTime" in on.status) is ends
+
+
+def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await clock.sleep(61)
+        await on.look()
+        on.lose(on.made[0])
+        await on.look(times=2)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert on.controller.cache.untold(SCHEDULE) == ()
+
+
+@pytest.mark.parametrize("heard", [pytest.param(True, id="its deletion was told"), pytest.param(False, id="or not")])
+def test_a_schedule_that_was_made_anew_asks_for_its_own_runs(heard: bool) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        asked = {"retrain.dev/requestedAt": "now"}
+        on = Bench(clock, **asked)
+        await on.look()
+        body = on._stored(SCHEDULES, SCHEDULE.name)
+        on.lose(on.made[0])
+        on.store.delete(SCHEDULES, SCHEDULE)
+        if heard:
+            on.controller.take(SCHEDULES, "DELETED", body)
+        on._define(SPEC | {"suspend": True}, asked)
+        await on.look(times=2)
+        return on
+
+    assert len(run_virtual(main, NOW).made) == 2
+
+
+EDITS = [
+    pytest.param({"suspend": True}, id="suspended"),
+    pytest.param({"schedule": "30 * * * *"}, id="given other ticks"),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_tick_whose_run_was_made_without_an_answer_is_not_told_as_skipped(edit: Mapping[str, Any]) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.answers_are_lost = True
+        await clock.sleep(61)
+        await on.look()
+        await on.patch(SCHEDULES, SCHEDULE, {"spec": edit})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))  # and the watch of runs is behind
+        await on.look(times=2)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (on.status["lastDecision"]["action"], on.status.get("recentDecisions", [])) == ("Run", [])
+
+
+def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:
+    async def main(clock: VirtualClock) -> float:
+        on = Bench(clock)
+        await clock.sleep(100)  # each namespace has a watch of its own, and this one is silent
+        elsewhere = on._stored(SCHEDULES, SCHEDULE.name)["metadata"] | {"namespace": "elsewhere", "uid": "elsewhere"}
+        on.controller.take(SCHEDULES, "MODIFIED", {"metadata": elsewhere, "spec": SPEC})
+        return on.controller._age_s(SCHEDULES, SCHEDULE)
+
+    assert run_virtual(main, NOW) == 100
+
+
+def test_what_the_leader_before_did_last_is_listed_where_a_watch_is_silent() -> None:
+    class Deaf(Bench):
+        async def watch(
+            self, resource: Resource, namespace: str | None, *, resource_version: str, label_selector: str = ""
+        ) -> AsyncGenerator[WatchEvent, None]:
+            await asyncio.Event().wait()
+            yield WatchEvent("BOOKMARK", {})
+
+    async def main(clock: VirtualClock) -> Bench:
+        on = Deaf(clock)
+        standby = asyncio.ensure_future(on.controller.run())
+        await clock.sleep(62)  # the leader makes the run of 12:01, counts it, and keeps no record of it; then it dies
+        on.store.patch_status(SCHEDULES, SCHEDULE, {"decidedThrough": "2026-03-02T12:01:00Z", "effectiveSchedule": "* * * * * Etc/UTC"})
+        await clock.sleep(8)
+        await on.controller.lead()
+        await on.controller.settled()
+        standby.cancel()
+        return on
+
+    assert run_virtual(main, NOW).made == []
