@@ -150,6 +150,11 @@ def request_id(kind: str, token: str) -> str:
     return f"{kind}/{short}"
 
 
+def token_of(kind: str, by: str) -> str | None:
+    """Token of a request of this kind as the slot remembers it, of a long one its hash; None of anything else."""
+    return by.removeprefix(f"{kind}/") if by.startswith(f"{kind}/") else None
+
+
 def _handled(slot: Slot, by: str) -> list[str]:
     return [by, *(each for each in slot.handled if each != by)][:HANDLED_MAX]
 
