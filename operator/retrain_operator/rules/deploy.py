@@ -26,7 +26,7 @@ from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.rollback import release_command
 from retrain_operator.rules.rollout import POLL, Live, all_ready, patches, states, what_is_missing, why_not
 from retrain_operator.rules.run_status import DEPLOYED, write
-from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, taken_by, why_held
+from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, run_order, taken_by, why_held
 
 _UNDER_WAY = {
     DeploymentState.PENDING: reasons.DEPLOYING,
@@ -90,6 +90,8 @@ class _Step:
         if observed.replaced_by is not None:
             message = f"RetrainJob {observed.replaced_by} replaces it"
             return self._ended(DeploymentState.SUPERSEDED, reasons.NEWER_DEPLOYED, message, **told)
+        if record.order == slot.newest_order:
+            return self.lost()  # it had the slot, and a crash kept that from being told
         if not newer_than_all(slot, record):
             live = slot.current.run if slot.current else "none"
             message = f"a newer run's model has gone live in ConfigMap {self.seen.key.name} before (current: {live})"
@@ -124,7 +126,7 @@ class _Step:
             return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. The slot keeps the model", **told)
         if not self.seen.slot.previous:
             return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. There is no model to go back to", **told)
-        restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now)
+        restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now, message)
         back = self._live(restored)
         swap = SwapSlot(self.seen.swapped(restored), f"rolled back to run {back.record.run}, sha256 {back.record.sha256}: {message}")
         told |= {"targets": states(self.observed.targets, back)}
@@ -136,9 +138,7 @@ class _Step:
         """The slot has the model before again, because the rollout was not complete in time."""
         rollback, current, targets = self.seen.slot.rollback, self.seen.slot.current, self.observed.targets
         assert rollback is not None
-        why = (
-            self.before.message.split(". Rolling back")[0] if self.before.state is DeploymentState.ROLLING_BACK else "not complete in time"
-        )
+        why = rollback.why or "not complete in time"
         message = f"{why}. Rolled back to the model of RetrainJob {rollback.to_run}, sha256 {rollback.to_sha256}"
         if current is None or current.sha256 != rollback.to_sha256:
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}; by now another one is current")
@@ -160,6 +160,10 @@ class _Step:
     def lost(self) -> Decision:
         """The slot had the model, and has it no more. It does not go live a second time."""
         current = self.seen.slot.current
+        if current is not None and current.order < run_order(self.observed.metadata, self.spec):
+            # Only rollbacks go back. The slot remembers the last one; this run's was an earlier one.
+            message = f"rolled back before its rollout was complete; by now the slot has the model of RetrainJob {current.run}"
+            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLED_BACK, message, config_map=self.seen.key.name)
         message = f"RetrainJob {current.run} took the slot" if current else "somebody deleted the slot's record"
         return self._ended(DeploymentState.SUPERSEDED, reasons.NEWER_DEPLOYED, f"{message} before the rollout was complete")
 
