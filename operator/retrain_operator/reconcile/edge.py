@@ -120,6 +120,7 @@ def child_run(body: Body) -> ChildRun:
         has_next=following is not None,
         next_pending=following is not None and not following.get("made"),
         replaces=spec.get("replaces"),
+        held=bool(spec.get("suspend")) and status.get("jobName") is None,
         tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
         or bool((status.get("duplicateGuard") or {}).get("triggered")),
         telling=status.get("notified") is False,
