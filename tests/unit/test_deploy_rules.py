@@ -263,6 +263,40 @@ STEPS = [
         id="the target serves the model before: told",
     ),
     pytest.param(
+        observed(deploy=TARGETED, slot=slot(TAKEN), targets=(target(),), deploy_refused="denied"),
+        [
+            "write Completed Completed Failed False DeployRefused",
+            "Warning DeployRefused: the API server refuses to change a target: denied. The slot keeps the model",
+        ],
+        id="the slot has the model, and the API server refuses the target: told what is live",
+    ),
+    pytest.param(
+        observed(deploy=TARGETED | {"autoRollback": True}, slot=slot(TAKEN), targets=(target(),), deploy_refused="denied"),
+        [
+            "swap churn-production 7 to old",
+            "patch Deployment api 3 to old",
+            "write Completed Completed RollingBack Unknown RollingBack",
+            "Warning RollingBack: the API server refuses to change a target: denied. Rolling back to the model of RetrainJob old",
+            "look at 12:05:05",
+        ],
+        id="autoRollback: it does not wait for what cannot come",
+    ),
+    pytest.param(
+        observed(
+            status_=status(DeploymentState.ROLLING_BACK),
+            deploy=TARGETED,
+            slot=slot(BACK),
+            targets=(showing(NEW, 2),),
+            deploy_refused="denied",
+        ),
+        [
+            "write Completed Completed RolledBack False RolloutTimeout",
+            f"Warning RolloutTimeout: {MISSING}. Rolled back to the model of RetrainJob old, sha256 {'o' * 64}, "
+            "but the API server refuses to change a target: denied (Deployment api: it shows another model)",
+        ],
+        id="it is rolled back, and the API server refuses the target: it is not said that nothing went back",
+    ),
+    pytest.param(
         observed(status_=status(ROLLING), slot=slot(rolled_back(TAKEN, "rollback/t", NOW))),
         [
             "write Completed Completed RolledBack False RolledBack",

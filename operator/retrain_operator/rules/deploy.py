@@ -34,6 +34,8 @@ _UNDER_WAY = {
     DeploymentState.ROLLING_BACK: reasons.ROLLING_BACK,
 }
 
+_REFUSED = "the API server refuses to change a target"
+
 
 def is_undecided(status: RetrainJobStatus) -> bool:
     """Whether something is left to do about the run's model."""
@@ -53,14 +55,14 @@ def deploy(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
     step = _Step(observed, spec, asked, before, owner, seen, now)
     if seen.problem is not None:
         return _ended(observed, DeploymentState.FAILED, seen.problem_reason, seen.problem, now)
-    if observed.deploy_refused is not None:
-        message = f"the API server refuses it: {observed.deploy_refused}"
-        return _ended(observed, DeploymentState.FAILED, reasons.DEPLOY_REFUSED, message, now)
     rollback = seen.slot.rollback
     if rollback is not None and rollback.away_from is not None and rollback.away_from.run_uid == observed.metadata.uid:
         return step.restored() if rollback.by == _by(observed.metadata) else step.taken_back(rollback.by)
     if is_current(seen.slot, observed.metadata):
         return step.roll_out()
+    if observed.deploy_refused is not None:
+        message = f"the API server refuses it: {observed.deploy_refused}"
+        return _ended(observed, DeploymentState.FAILED, reasons.DEPLOY_REFUSED, message, now)
     return step.go_live() if before.state is DeploymentState.PENDING else step.lost()
 
 
@@ -117,15 +119,21 @@ class _Step:
             # It was swapped before a crash, which kept it from being told. Against what, the record of the one before still says.
             previous = next(iter(self.seen.slot.previous), None)
             told |= {"gates": verdicts(self.asked, result, previous), "previous_sha256": previous.sha256 if previous else None}
+        if self.observed.deploy_refused is not None:
+            return self._give_up(f"{_REFUSED}: {self.observed.deploy_refused}", reasons.DEPLOY_REFUSED, told)
         late = self.before.state is DeploymentState.ROLLING_OUT and self.now >= self.before.time + self._timeout
         if not late or all_ready(self.observed.targets, live):
             return self._roll_out(live, told, ())
         missing = what_is_missing(self.observed.targets, live, self.owner)
         message = f"not complete within {self.asked.rollout_timeout_seconds} s: {missing}"
+        return self._give_up(message, reasons.ROLLOUT_TIMEOUT, told)
+
+    def _give_up(self, message: str, reason: str, told: dict[str, object]) -> Decision:
+        """The slot has the model, and the targets will not."""
         if not self.asked.auto_rollback:
-            return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. The slot keeps the model", **told)
+            return self._ended(DeploymentState.FAILED, reason, f"{message}. The slot keeps the model", **told)
         if not self.seen.slot.previous:
-            return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. There is no model to go back to", **told)
+            return self._ended(DeploymentState.FAILED, reason, f"{message}. There is no model to go back to", **told)
         restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now, message)
         back = self._live(restored)
         swap = SwapSlot(self.seen.swapped(restored), f"rolled back to run {back.record.run}, sha256 {back.record.sha256}: {message}")
@@ -146,8 +154,11 @@ class _Step:
         told: dict[str, object] = {"config_map": self.seen.key.name, "targets": states(targets, live)}
         if all_ready(targets, live):
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, message, **told)
+        missing = what_is_missing(targets, live, self.owner)
+        if self.observed.deploy_refused is not None:
+            missing = f"{_REFUSED}: {self.observed.deploy_refused} ({missing})"
+            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
         if self.before.state is DeploymentState.ROLLING_BACK and self.now >= self.before.time + self._timeout:
-            missing = what_is_missing(targets, live, self.owner)
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
         undo = patches(self.observed.metadata.namespace, targets, self.owner, live)
         going = f"{why}. Rolling back to the model of RetrainJob {rollback.to_run}"
