@@ -74,3 +74,28 @@ async def test_a_token_acts_once_and_a_release_lifts_the_hold(world: World) -> N
     slot = await world.get(CONFIG_MAPS, SLOT)
     assert slot is not None
     assert "hold" not in json.loads(slot["data"]["slot.json"])
+
+
+async def test_a_rollback_that_another_overtakes_is_told_to_its_end(world: World) -> None:
+    await world.create(DEPLOYMENTS, deployment("api"))
+    await world.create(SCHEDULES, of_churn(TARGETS))
+    async with world.operator():
+        for name, sha256 in (("m1", GOOD), ("m2", OTHER), ("m3", BAD)):
+            await deployed(world, name, model(sha256, targets=TARGETS))
+        await world.patch(DEPLOYMENTS, "api", {"spec": {"paused": True}})  # no target follows
+        first = await ask(world, "rollback", "t1")
+        second = await ask(world, "rollback", "t2")
+        # Nothing is left to go back to: it is answered when the one before has ended.
+        await world.patch(SCHEDULES, "churn", {"metadata": {"annotations": {"retrain.dev/rollbackRequestedAt": "t3"}}})
+        await world.patch(DEPLOYMENTS, "api", {"spec": {"paused": False}})
+        done = await world.wait_for(SCHEDULES, "churn", lambda body: body["status"]["lastRollback"]["state"] == "RolledBack")
+        impossible = await world.wait_for(SCHEDULES, "churn", lambda body: body["status"]["lastRollback"]["requestedAt"] == "t3")
+        event = await world.wait_for_any(EVENTS, lambda body: "another rollback took its place" in body["note"])
+        api = await world.get(DEPLOYMENTS, "api")
+    assert [each["status"]["lastRollback"]["state"] for each in (first, second)] == ["RollingOut", "RollingOut"]
+    assert "RetrainJob m2" in event["note"]
+    assert (done["status"]["lastRollback"]["requestedAt"], done["status"]["lastRollback"]["run"]) == ("t2", "m1")
+    assert impossible["status"]["lastRollback"]["state"] == "Impossible"
+    assert api is not None
+    assert shown(api) == GOOD
+    assert (await live(world))["run"] == "m1"

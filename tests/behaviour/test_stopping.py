@@ -42,6 +42,22 @@ async def test_of_a_chain_of_replacements_the_last_one_runs(world: World) -> Non
     assert [each["status"]["error"]["reason"] for each in replaced] == ["Replaced", "Replaced"]
 
 
+async def test_a_replacement_that_is_held_ends_nothing_until_it_may_go_on(world: World) -> None:
+    await world.create(RUNS, run("old", trainer(SLOW_TO_GO, schedule="churn")))
+    async with world.operator():
+        await world.wait_for(RUNS, "old", lambda body: phase(body) == "Running")
+        await world.create(RUNS, run("new", trainer(TRAINED, schedule="churn", replaces="old", suspend=True)))
+        await world.wait_for(RUNS, "new", lambda body: condition(body, "Ready").get("reason") == "Suspended")
+        await marker(world, "marker")
+        old = await world.get(RUNS, "old")
+        assert old is not None
+        assert (phase(old), "stopping" in old["status"]) == ("Running", False)
+        await world.patch(RUNS, "new", {"spec": {"suspend": False}})
+        replaced = await world.wait_for(RUNS, "old", is_finished)
+        done = await world.wait_for(RUNS, "new", is_finished)
+    assert (replaced["status"]["error"]["reason"], phase(done)) == ("Replaced", "Completed")
+
+
 async def test_a_replacement_of_a_failed_attempt_runs_instead_of_the_next(world: World) -> None:
     await world.create(RUNS, run("old", trainer("exit 3", schedule="churn", retry={"limit": 3, "baseSeconds": 600})))
     async with world.operator():

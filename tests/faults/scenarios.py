@@ -18,6 +18,7 @@ LASTING = pod("fake/succeed:10s", TRAINED)  # outlasts every single fault: what 
 DEPLOY = {"slot": "production", "gates": [{"metric": "accuracy", "min": 0.8, "minImprovement": 0.01}]}
 FIRST = pod("fake/succeed:300ms", trained("a" * 64, 0.85))
 BETTER = pod("fake/succeed:300ms", trained("b" * 64, 0.92, data="v2", before=0.85))
+SAME_DATA = pod("fake/succeed:300ms", trained("c" * 64, 0.95, data="v2", before=0.85))  # as BETTER, which was rolled back
 
 
 def scenario(act: Scenario) -> Scenario:
@@ -173,6 +174,22 @@ async def deploy(stage: Stage) -> None:
 
 
 @scenario
+async def rollout_that_hangs(stage: Stage) -> None:
+    """The second model's pods never come, so the first one is restored; then comes another model of the data that made the second."""
+    await stage.deployment("api", replicas=1)
+    target = {"kind": "Deployment", "name": "api"}
+    await stage.schedule(FIRST, run={"deploy": {**DEPLOY, "targets": [target], "rolloutTimeoutSeconds": 10, "autoRollback": True}})
+    stage.start()
+    await stage.until_deployed(1)
+    await stage.pause_deployment("api")
+    await stage.retrain("better", BETTER)
+    await stage.until_deployed(2)
+    await stage.pause_deployment("api", paused=False)
+    await stage.retrain("same data", SAME_DATA)
+    await stage.until_deployed(3)
+
+
+@scenario
 async def late_old_model(stage: Stage) -> None:
     """Training takes so long that a newer run goes live meanwhile."""
     slow = pod("fake/succeed:12s", trained("a" * 64, 0.99))
@@ -204,8 +221,7 @@ async def rollback(stage: Stage) -> None:
     await stage.run_by_hand("b-second", BETTER, deploy=DEPLOY)
     await stage.until_deployed(2)
     await stage.roll_back("back, please")
-    same_data = pod("fake/succeed:300ms", trained("c" * 64, 0.95, data="v2", before=0.85))
-    await stage.run_by_hand("c-same-data", same_data, deploy=DEPLOY)
+    await stage.run_by_hand("c-same-data", SAME_DATA, deploy=DEPLOY)
     await stage.until_deployed(3)
 
 

@@ -29,5 +29,6 @@ SEEDED: dict[str, tuple[set[str], list[Case]]] = {
         [Case("second run by hand", AtWrite(WriteFault.KILL_BEFORE, _SKIPPED))],
     ),
     "slot_without_order": ({"a slot never goes back by itself"}, [Case("late old model")]),
+    "rollback_without_hold": ({"the newest good model is live"}, [Case("rollout that hangs")]),
     "slot_without_compare_and_swap": ({"a slot never goes back by itself"}, [Case("rollback", AtWrite(WriteFault.LATE, _SLOT_UPDATE))]),
 }

@@ -1,4 +1,4 @@
-"""What must hold of slots and of what goes live, worked out from runs, their specs and the schedule's annotation alone. No I/O.
+"""What must hold of slots and of what goes live, worked out from runs, their specs, targets and the schedule's annotation alone. No I/O.
 
 A run is newer than another when its first attempt was made later; the operator's own order of runs is not asked.
 """
@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tests.faults.history import Body, History, Life
+from tests.faults.history import Body, History, Life, Version
 
 LABEL_SLOT = "retrain.dev/slot"
 ROLLBACK_AT = "retrain.dev/rollbackRequestedAt"
 MODEL_SHA256 = "retrain.dev/model-sha256"
+WHOLE_SECONDS_S = 2.0  # times of the API are whole seconds, and the observer's clock is another
 
 
 def slots(history: History) -> list[Life]:
@@ -20,10 +21,13 @@ def slots(history: History) -> list[Life]:
 
 
 def out_of_order(history: History) -> Iterator[str]:
-    """A slot goes to a newer run than it ever had, or back to the one before, once for each request that was made by then."""
+    """A slot goes to a newer run than it ever had, or back to the one before.
+
+    Once for each request that was made by then, and away from each run whose rollout may be given up by then.
+    """
     for slot in slots(history):
         stack: list[str] = []
-        newest, backwards = -1, 0
+        newest, backwards, swapped_at = -1, 0, 0.0
         for version in slot.versions:
             current = _record(version.body).get("current") or {}
             uid = current.get("runUid", "")
@@ -31,13 +35,14 @@ def out_of_order(history: History) -> Iterator[str]:
                 continue
             age = _age(history, uid)
             if age > newest:
-                stack, newest = [*stack, uid], age
+                stack, newest, swapped_at = [*stack, uid], age, version.at
                 continue
-            backwards += 1
             if stack[-2:-1] != [uid]:
                 yield f"slot {slot.name} went back to {current['run']}, which was not the one before"
-            elif backwards > len(_rollbacks(history, version.version)):
-                yield f"slot {slot.name} went back to {current['run']}, and nobody asked for it"
+            elif not may_be_given_up(history, stack[-1], swapped_at, version):
+                backwards += 1
+                if backwards > len(_rollbacks(history, version.version)):
+                    yield f"slot {slot.name} went back to {current['run']}, and nobody asked for it"
             stack = stack[: stack.index(uid) + 1] if uid in stack else [*stack, uid]
 
 
@@ -76,9 +81,9 @@ def not_live(history: History) -> Iterator[str]:
             if _deployed(run) != "False":
                 yield f"{run.name} may not go live in slot {name}, and says Deployed={_deployed(run)}"
         for target in history.living("deployments"):
-            template = target.spec["template"]["metadata"].get("annotations") or {}
-            if target.name in _targets(current) and template.get(MODEL_SHA256) != current.get("sha256"):
-                yield f"Deployment {target.name} shows {template.get(MODEL_SHA256)}, and slot {name} has {current.get('sha256')}"
+            shown = _shown(target.last)
+            if target.name in _targets(current) and shown != current.get("sha256"):
+                yield f"Deployment {target.name} shows {shown}, and slot {name} has {current.get('sha256')}"
 
 
 @dataclass(slots=True)
@@ -97,7 +102,7 @@ def _expected(history: History) -> dict[str, _Models]:
     runs = [run for run in history.of("retrainjobs") if run.spec.get("deploy") and run.spec.get("schedule")]
     ends = [(end, run) for run in runs if (end := _completed(run)) is not None]
     asked = [(version, None) for version in _rollbacks(history)]
-    for _, run in sorted([*ends, *asked], key=lambda step: step[0]):
+    for end, run in sorted([*ends, *asked], key=lambda step: step[0]):
         if run is None:
             for models in slots_.values():
                 if len(models.stack) > 1:
@@ -110,6 +115,9 @@ def _expected(history: History) -> dict[str, _Models]:
         if age > models.newest and _data(run) not in models.held and _passes(run, before):
             models.stack.append(run)
             models.newest, models.held = age, []
+            if before is not None and _rolls_back(run) and not any(_serve(history, run, each) for each in _moments(history, end)):
+                models.held.append(_data(models.stack.pop()))
+                models.refused.append(run)
         else:
             models.refused.append(run)
     return slots_
@@ -129,6 +137,43 @@ def _passes(run: Life, before: Life | None) -> bool:
             if value - champion["metrics"][gate["metric"]] < gate["minImprovement"]:
                 return False
     return True
+
+
+def may_be_given_up(history: History, uid: str, swapped_at: float, moment: Version) -> bool:
+    """Whether the run's model may be taken back then: it asks for that, its time is over, and its targets do not serve it."""
+    run = history.lives.get(uid)
+    if run is None or not _rolls_back(run):
+        return False
+    is_late = moment.at - swapped_at >= run.spec["deploy"].get("rolloutTimeoutSeconds", 600) - WHOLE_SECONDS_S
+    return is_late and not _serve(history, run, moment.version)
+
+
+def _rolls_back(run: Life) -> bool:
+    return bool(run.spec["deploy"].get("autoRollback") and run.spec["deploy"].get("targets"))
+
+
+def _serve(history: History, run: Life, version: int) -> bool:
+    """Whether all targets served the run's model then."""
+    sha256, wanted = run.status["result"]["artifact"]["sha256"], _targets(run.spec["deploy"])
+    now = {life.name: [each.body for each in life.versions if each.version <= version][-1:] for life in history.of("deployments")}
+    return all(body and _shown(body[0]) == sha256 and is_rolled_out(body[0]) for body in (now.get(name) for name in wanted))
+
+
+def _moments(history: History, since: int) -> Iterator[int]:
+    """The versions at which a target changed."""
+    return (each.version for life in history.of("deployments") for each in life.versions if each.version > since)
+
+
+def is_rolled_out(deployment: Body) -> bool:
+    """As `kubectl rollout status` means it."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"]["replicas"]
+    counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
+    return status.get("observedGeneration") == deployment["metadata"]["generation"] and counts == [wanted] * 3
+
+
+def _shown(deployment: Body) -> str | None:
+    shown: str | None = (deployment["spec"]["template"]["metadata"].get("annotations") or {}).get(MODEL_SHA256)
+    return shown
 
 
 def _rollbacks(history: History, until: int | None = None) -> list[int]:

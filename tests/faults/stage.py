@@ -14,6 +14,7 @@ from retrain_operator.cron import Cron
 from retrain_operator.rules.drift import due_slot
 from tests.faults.history import History, Life
 from tests.faults.observer import Observer
+from tests.faults.slots import is_rolled_out
 
 STEP_S = 120.0  # longer than the longest outage
 DAY_S = 86_400
@@ -86,18 +87,23 @@ class Stage:
     async def config_map(self, name: str, **data: str) -> None:
         await self._create(CONFIG_MAPS, name, {"data": data})
 
-    async def deployment(self, name: str) -> None:
-        """A target that lets the schedule deploy to it. Without pods: their turn is the Deployment controller's, not the operator's."""
+    async def deployment(self, name: str, *, replicas: int = 0) -> None:
+        """A target that lets the schedule deploy to it, all of it there. Without replicas only its Deployment is looked at."""
         labels = {"app": name}
-        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "serve", "image": "none"}]}}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "serve", "image": "fake/run:forever"}]}}
         await self._create(
             DEPLOYMENTS,
             name,
             {
                 "metadata": {"annotations": {"retrain.dev/deploy-from": NAME}},
-                "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+                "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
             },
         )
+        await self.until(lambda history: any(each.name == name and is_rolled_out(each.last) for each in history.of("deployments")))
+
+    async def pause_deployment(self, name: str, *, paused: bool = True) -> None:
+        """While it is paused no change of its pods is rolled out."""
+        await self._edit(DEPLOYMENTS, Key(self.namespace, name), {"spec": {"paused": paused}})
 
     async def run_by_hand(self, name: str, trainer: Body, **spec: Any) -> None:
         """A RetrainJob that a person makes for the schedule."""

@@ -53,21 +53,33 @@ class Story:
         self.put("retrainjobs", name, run["metadata"]["uid"], status=status)
         self.put("retrainschedules", "churn", status={"observedGeneration": 1, "lastSuccessfulTime": TICK})
 
-    def model(self, name: str, sha256: str, **spec: Any) -> Body:
-        """A run by hand that trained this model and says that it is live."""
+    def model(self, name: str, sha256: str, *, deployed: str = "True", **spec: Any) -> Body:
+        """A run by hand that trained this model and says whether it is live."""
         trained = {"outcome": "trained", "metrics": {"auc": 0.9}, "data": {"version": "v1"}}
         self.run(name, spec={"schedule": "churn", "trigger": "Manual", "deploy": {"slot": "live"}, **spec})
         result = trained | {"artifact": {"uri": f"file:///{sha256}", "sha256": sha256}}
-        told = [{"type": "Deployed", "status": "True"}]
+        told = [{"type": "Deployed", "status": deployed}]
         return self.put("retrainjobs", name, status={"phase": "Completed", "completionTime": TICK, "result": result, "conditions": told})
 
     def swap(self, run: Body, **other: str) -> None:
         """The slot has the run's model. other: what its plain keys say instead."""
         artifact = run["status"]["result"]["artifact"]
         data = {**artifact, "run": run["metadata"]["name"]}
-        record = {"current": {**data, "runUid": run["metadata"]["uid"]}}
+        targets = run["spec"]["deploy"].get("targets", [])
+        record = {"current": {**data, "runUid": run["metadata"]["uid"], "targets": targets}}
         self.put("configmaps", "churn-live", data={**data, **other, "slot.json": json.dumps(record)})
         self.history.lives["configmaps-churn-live"].last["metadata"]["labels"] = {"retrain.dev/slot": "live"}
+
+    def target(self, sha256: str, *, ready: bool = True) -> None:
+        """Deployment api shows this model, and its pods serve it or never do."""
+        template = {"metadata": {"annotations": {"retrain.dev/model-sha256": sha256}}}
+        pods = {"replicas": 1, "updatedReplicas": int(ready), "availableReplicas": 1, "observedGeneration": 1}
+        self.put("deployments", "api", spec={"replicas": 1, "template": template}, status=pods)
+
+    def passes(self, seconds: int) -> None:
+        """Time, in which other things happen."""
+        for _ in range(seconds):
+            self.put("pods", "other")
 
     def ask_for_rollback(self, token: str) -> None:
         self.put("retrainschedules", "churn")["metadata"]["annotations"] = {"retrain.dev/rollbackRequestedAt": token}

@@ -234,6 +234,30 @@ def worse_model_live() -> Story:
     return story
 
 
+def rollout_given_up(*, after: int = 10, ready: bool = False, asked: bool = True, times: int = 1) -> Story:
+    """A second model whose pods never come is taken back, and its run says so."""
+    story, targets = good(), [{"kind": "Deployment", "name": "api"}]
+    deploy = {"slot": "live", "targets": targets, "rolloutTimeoutSeconds": 10, "autoRollback": asked}
+    first, second = story.model("first", "a", deploy=deploy), story.model("second", "b", deploy=deploy, deployed="False")
+    story.swap(first)
+    story.target("a")
+    for _ in range(times):
+        story.swap(second)
+        story.target("b", ready=ready)
+        story.passes(after)
+        story.swap(first)
+        story.target("a")
+    return story
+
+
+def rollout_not_given_up() -> Story:
+    story = rollout_given_up()
+    second = story.history.lives["retrainjobs-second"].last
+    story.swap(second)
+    story.target("b", ready=False)
+    return story
+
+
 FORGOTTEN, BACK, HALF = "the newest good model is live", "a slot never goes back by itself", "a slot holds one whole model"
 
 
@@ -244,6 +268,12 @@ FORGOTTEN, BACK, HALF = "the newest good model is live", "a slot never goes back
         pytest.param(older_model_live, {BACK, FORGOTTEN}, id="an older model takes the slot"),
         pytest.param(lambda: rolled_back(1), set(), id="rolled back by request"),
         pytest.param(lambda: rolled_back(2), {BACK}, id="rolled back twice by one request"),
+        pytest.param(rollout_given_up, set(), id="a rollout that hangs is given up when its time is over"),
+        pytest.param(lambda: rollout_given_up(after=2), {BACK}, id="given up before its time"),
+        pytest.param(lambda: rollout_given_up(ready=True), {BACK, FORGOTTEN}, id="given up although the targets serve it"),
+        pytest.param(lambda: rollout_given_up(asked=False), {BACK, FORGOTTEN}, id="given up although nobody asks for that"),
+        pytest.param(lambda: rollout_given_up(times=2), {BACK}, id="given up twice"),
+        pytest.param(rollout_not_given_up, {BACK, FORGOTTEN}, id="given up, and live again"),
         pytest.param(lambda: model_of_another_run(sha256="a"), {HALF}, id="half of one record, half of another"),
         pytest.param(half_a_run_live, {HALF}, id="live before its run was Completed"),
         pytest.param(better_model_forgotten, {FORGOTTEN}, id="a newer model that never went live"),

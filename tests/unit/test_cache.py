@@ -294,9 +294,9 @@ class TestGuard:
         assert (cache.name_of("run"), cache.name_of("gone")) == (NAME, None)
 
 
-def that_replaces(name: str, replaced: str | None, version: int = 1, phase: str = "Pending") -> Body:
+def that_replaces(name: str, replaced: str | None, version: int = 1, phase: str = "Pending", *, suspend: bool = False) -> Body:
     made = a_run(version, phase, uid=f"uid-{name}", name=name, schedule=None)
-    return made | {"spec": {"replaces": replaced}} if replaced else made
+    return made | {"spec": {"replaces": replaced, "suspend": suspend}} if replaced else made
 
 
 class TestReplacements:
@@ -327,6 +327,16 @@ class TestReplacements:
     def test_a_finished_one_replaces_nothing(self, cache: Cache) -> None:
         self.put(cache, that_replaces("a", None), that_replaces("b", "a", 1, "Skipped"))
         assert self.ends(cache)[0] is None
+
+    def test_one_that_is_held_ends_nothing_until_it_may_go_on(self, cache: Cache) -> None:
+        self.put(cache, that_replaces("a", None), that_replaces("b", "a", suspend=True))
+        assert self.ends(cache)[0] is None
+        assert self.put(cache, that_replaces("b", "a", 2)) == ["run a", "run b"]
+        assert self.ends(cache)[0] == "b"
+
+    def test_what_replaces_one_that_is_held_ends_both(self, cache: Cache) -> None:
+        self.put(cache, that_replaces("a", None), that_replaces("b", "a", suspend=True), that_replaces("c", "b"))
+        assert self.ends(cache) == ("c", "c", "a", "b")
 
     def test_of_two_the_other_still_counts_when_one_is_gone(self, cache: Cache) -> None:
         self.put(cache, that_replaces("a", None), that_replaces("b", "a"), that_replaces("c", "a"))

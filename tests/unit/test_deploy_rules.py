@@ -65,7 +65,11 @@ def observed(
 TARGETED: dict[str, Any] = {"targets": [{"kind": "Deployment", "name": "api"}], "rolloutTimeoutSeconds": 60}
 ROLLING = DeploymentState.ROLLING_OUT
 AUTO = f"run/new-{RUN_UID[:8]}"
-BACK = rolled_back(TAKEN, AUTO, LATER)
+MISSING = "not complete within 60 s: Deployment api: 0 of 1 replicas updated"
+BACK = rolled_back(TAKEN, AUTO, LATER, MISSING)
+BACK_TWICE = rolled_back(
+    rolled_back(taken_by(taken_by(OLD, record("mid", "11", data_version="v8"), 5), NEW, 5), AUTO, NOW), "rollback/t", NOW
+)
 LIVE = f"model {SHA256[:12]} is live in ConfigMap churn-production"
 DEPLOYED = f"Normal Deployed: {LIVE}"
 ROLLING_OUT = f"Normal RollingOut: {LIVE}; rolling out Deployment api"
@@ -240,23 +244,57 @@ STEPS = [
         [
             "patch Deployment api 3 to old",
             "write Completed Completed RollingBack Unknown RollingBack",
-            "Warning RollingBack: not complete in time. Rolling back to the model of RetrainJob old",
+            f"Warning RollingBack: {MISSING}. Rolling back to the model of RetrainJob old",
             "look at 12:05:05",
         ],
         id="rolled back, and then the operator died: it goes on, and does not roll back twice",
     ),
     pytest.param(
         observed(
-            status_=status(DeploymentState.ROLLING_BACK, since="12:04:30", message="not complete within 60 s: x. Rolling back to …"),
+            status_=status(DeploymentState.ROLLING_BACK, since="12:04:30"),
             deploy=TARGETED,
             slot=slot(BACK),
             targets=(showing(record("old", "09"), 3),),
         ),
         [
             "write Completed Completed RolledBack False RolloutTimeout",
-            f"Warning RolloutTimeout: not complete within 60 s: x. Rolled back to the model of RetrainJob old, sha256 {'o' * 64}",
+            f"Warning RolloutTimeout: {MISSING}. Rolled back to the model of RetrainJob old, sha256 {'o' * 64}",
         ],
         id="the target serves the model before: told",
+    ),
+    pytest.param(
+        observed(deploy=TARGETED, slot=slot(TAKEN), targets=(target(),), deploy_refused="denied"),
+        [
+            "write Completed Completed Failed False DeployRefused",
+            "Warning DeployRefused: the API server refuses to change a target: denied. The slot keeps the model",
+        ],
+        id="the slot has the model, and the API server refuses the target: told what is live",
+    ),
+    pytest.param(
+        observed(deploy=TARGETED | {"autoRollback": True}, slot=slot(TAKEN), targets=(target(),), deploy_refused="denied"),
+        [
+            "swap churn-production 7 to old",
+            "patch Deployment api 3 to old",
+            "write Completed Completed RollingBack Unknown RollingBack",
+            "Warning RollingBack: the API server refuses to change a target: denied. Rolling back to the model of RetrainJob old",
+            "look at 12:05:05",
+        ],
+        id="autoRollback: it does not wait for what cannot come",
+    ),
+    pytest.param(
+        observed(
+            status_=status(DeploymentState.ROLLING_BACK),
+            deploy=TARGETED,
+            slot=slot(BACK),
+            targets=(showing(NEW, 2),),
+            deploy_refused="denied",
+        ),
+        [
+            "write Completed Completed RolledBack False RolloutTimeout",
+            f"Warning RolloutTimeout: {MISSING}. Rolled back to the model of RetrainJob old, sha256 {'o' * 64}, "
+            "but the API server refuses to change a target: denied (Deployment api: it shows another model)",
+        ],
+        id="it is rolled back, and the API server refuses the target: it is not said that nothing went back",
     ),
     pytest.param(
         observed(status_=status(ROLLING), slot=slot(rolled_back(TAKEN, "rollback/t", NOW))),
@@ -265,6 +303,22 @@ STEPS = [
             "Warning RolledBack: rolled back by rollback/t before its rollout was complete",
         ],
         id="a person was faster",
+    ),
+    pytest.param(
+        observed(status_=status(DeploymentState.ROLLING_BACK), deploy=TARGETED, slot=slot(BACK_TWICE), targets=(showing(NEW, 3),)),
+        [
+            "write Completed Completed RolledBack False RolledBack",
+            "Warning RolledBack: rolled back before its rollout was complete; by now the slot has the model of RetrainJob old",
+        ],
+        id="it is rolled back, and a person goes back further: no target is touched any more",
+    ),
+    pytest.param(
+        observed(slot=slot(BACK_TWICE)),
+        [
+            "write Completed Completed RolledBack False RolledBack",
+            "Warning RolledBack: rolled back before its rollout was complete; by now the slot has the model of RetrainJob old",
+        ],
+        id="the same, and it was never told that it had the slot",
     ),
     pytest.param(
         observed(status_=status(ROLLING), slot=slot(taken_by(TAKEN, record("newer", "13"), 5))),

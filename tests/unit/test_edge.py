@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.builders import RUN_UID, SCHEDULE, SCHEDULE_UID, at, owner, schedule_status, tick_name
 
+from retrain_operator.api.base import format_time
 from retrain_operator.api.job import Phase
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.reconcile import edge
@@ -311,6 +312,10 @@ UNSCHEDULED = [{"type": "PodScheduled", "status": "False", "reason": "Unschedula
 DISRUPTED = {"status": {"phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True"}]}}
 
 
+def made(time: str, conditions: list[Body] | None = None) -> Body:
+    return pending(conditions=conditions or []) | {"metadata": {"creationTimestamp": format_time(at(time))}}
+
+
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [
@@ -327,6 +332,21 @@ DISRUPTED = {"status": {"phase": "Failed", "conditions": [{"type": "DisruptionTa
 )
 def test_why_a_pod_does_not_run(pods: list[Body], expected: str | None) -> None:
     assert edge.why_not_running(pods) == expected
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        pytest.param([DISRUPTED, made("11:00", UNSCHEDULED)], "Unschedulable: 0/1 nodes are available", id="old enough"),
+        pytest.param([DISRUPTED, made("11:00:01", UNSCHEDULED)], None, id="too young"),
+        pytest.param([DISRUPTED, made("11:00")], "its pod is Pending", id="nothing is told of it"),
+        pytest.param([DISRUPTED], None, id="none has taken the place of the disrupted one yet"),
+        pytest.param([], None, id="none at all"),
+        pytest.param([{"status": {"phase": "Running"}}], None, id="it runs"),
+    ],
+)
+def test_why_the_pod_that_took_anothers_place_does_not_run(pods: list[Body], expected: str | None) -> None:
+    assert edge.why_not_running(pods, made_by=at("11:00")) == expected
 
 
 def test_a_job_tells_its_guard() -> None:

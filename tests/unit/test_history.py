@@ -177,6 +177,11 @@ def history(**limits: int) -> dict[str, int]:
     return {f"{name}_jobs_history_limit": limit for name, limit in limits.items()}
 
 
+def retried(name: str, end: str, phase: Phase) -> ChildRun:
+    """A further attempt of the tick at 10:00."""
+    return ended("10:00", end, phase, name=name, uid=name, root_uid="uid-10:00")
+
+
 PRUNINGS = [
     pytest.param(history(successful=3), (ended("09:00", "09:10"), ended("10:00", "10:10")), (), id="within the limit: all stay"),
     pytest.param(
@@ -212,6 +217,36 @@ PRUNINGS = [
     ),
     pytest.param(
         history(successful=0), (ended("09:00", "09:10", owner_uid="old"),), (), id="a run of a deleted schedule of the same name: not ours"
+    ),
+    pytest.param(
+        history(failed=1),
+        (ended("10:00", "10:10", FAILED, has_next=True), retried("r1", "10:20", FAILED)),
+        (),
+        id="a run and its further attempts are one: within the limit",
+    ),
+    pytest.param(
+        history(failed=1),
+        (ended("10:00", "10:10", FAILED, has_next=True), retried("r1", "10:40", FAILED), ended("09:00", "10:30", FAILED)),
+        (NINE,),
+        id="attempts are as old as the last of them",
+    ),
+    pytest.param(
+        history(failed=1),
+        (ended("10:00", "10:10", FAILED, has_next=True), retried("r1", "10:20", FAILED), ended("11:00", "11:10", FAILED)),
+        (TEN, "r1"),
+        id="beyond the limit all attempts go together",
+    ),
+    pytest.param(
+        history(failed=0, successful=1),
+        (ended("10:00", "10:10", FAILED, has_next=True), retried("r1", "10:20", COMPLETED)),
+        (),
+        id="a run that succeeded in its second attempt is kept as a success, with the first",
+    ),
+    pytest.param(
+        history(failed=0),
+        (ended("10:00", "10:10", FAILED, has_next=True), child("10:00", name="r1", uid="r1", root_uid="uid-10:00")),
+        (),
+        id="an attempt whose run goes on stays, whatever the limit",
     ),
 ]
 

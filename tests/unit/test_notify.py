@@ -290,12 +290,15 @@ LEFT = [
 @pytest.mark.parametrize(("last", "before", "after"), LEFT)
 def test_rollbacks_that_another_follows(last: LastRollback | None, before: list[str], after: list[str]) -> None:
     status_ = schedule_status(last_rollback=last, untold_rollbacks=[rollback(token=each) for each in before])
-    assert [each.requested_at for each in left_behind(status_, NOW)] == after
+    assert [each.requested_at for each in left_behind(status_, NOW)[1]] == after
 
 
 def test_a_rollback_whose_targets_were_still_following_is_over_when_another_follows() -> None:
-    (left,) = left_behind(schedule_status(last_rollback=rollback(RollbackState.ROLLING_OUT)), NOW)
-    assert left.completion_time == NOW
+    overtaken, left = left_behind(schedule_status(last_rollback=rollback(RollbackState.ROLLING_OUT)), NOW)
+    assert left == [overtaken]
+    assert overtaken is not None
+    assert (overtaken.state, overtaken.completion_time) == (RollbackState.ROLLED_BACK, NOW)
+    assert "another rollback took its place" in overtaken.message
 
 
 @pytest.mark.parametrize(

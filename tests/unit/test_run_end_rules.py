@@ -150,7 +150,17 @@ PENDING = [
         run(job=job_state(), **WAITS), "12:01:05", ["look at 12:01:15"], id="its pod runs and is not ready: looked at again, not at once"
     ),
     pytest.param(
-        run(job=job_state(ready=0), status=going(), **WAITS), "12:01:05", [], id="its pod was replaced later: no deadline any more"
+        run(job=job_state(ready=0), status=going(), **WAITS), "12:31", ["look at 12:31:10"], id="its pod runs no more: looked at again"
+    ),
+    pytest.param(
+        seen(run(job=job_state(ready=0), status=going(), **WAITS), stuck=STUCK),
+        "12:31",
+        [
+            "write Running Stopping stopping PendingDeadlineExceeded",
+            f"delete Job {NAME} job-uid",
+            f"Normal Stopping: its pod did not run within its deadline: {STUCK}",
+        ],
+        id="the pod that took its place did not run within the deadline: ended",
     ),
     pytest.param(
         run(job=job_state(suspended=True, start_time=None), **WAITS),
@@ -172,7 +182,8 @@ def test_pending_deadline(observed: RunObserved, now: str, expected: list[str]) 
         pytest.param(job_state(), Phase.PENDING, "12:01:05", True, id="its pod does not run at the deadline"),
         pytest.param(job_state(), Phase.PENDING, "12:01:04", False, id="not yet"),
         pytest.param(job_state(ready=1), Phase.PENDING, "12:05", False, id="it runs"),
-        pytest.param(job_state(), Phase.RUNNING, "12:05", False, id="it ran once"),
+        pytest.param(job_state(), Phase.RUNNING, "12:05", True, id="it ran, and another pod may have taken its place"),
+        pytest.param(job_state(ready=1), Phase.RUNNING, "12:05", False, id="it ran, and runs"),
         pytest.param(job_ended(), Phase.PENDING, "12:05", False, id="it has ended"),
         pytest.param(job_state(start_time=None), Phase.PENDING, "12:05", False, id="its Job has not started"),
         pytest.param(

@@ -156,7 +156,10 @@ class RetrainJobSpec(RunTemplateSpec):
     root: Root | None = Field(None, description="The first attempt, when this is a retry.")
     attempt: StrictInt = Field(1, ge=1, le=100, description="Number of the attempt, from 1.")
     replaces: str | None = Field(
-        None, min_length=1, max_length=253, description="Unfinished run that is ended for this one, which starts when its pods are gone."
+        None,
+        min_length=1,
+        max_length=253,
+        description="Unfinished run that is ended for this one, which starts when its pods are gone; not while this one is suspended.",
     )
 
 

@@ -119,8 +119,13 @@ class RetrainScheduleSpec(SpecModel):
         "until a run goes well, one that is started by hand for instance, or the spec is edited.",
     )
     job_template: JobTemplate = Field(description="The RetrainJobs that the schedule makes.")
-    successful_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Completed and skipped runs that are kept.")
-    failed_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Failed runs that are kept.")
+    successful_jobs_history_limit: StrictInt = Field(
+        3,
+        ge=0,
+        le=1000,
+        description="Completed and skipped runs that are kept. A run and its further attempts count once, as the last one ended.",
+    )
+    failed_jobs_history_limit: StrictInt = Field(3, ge=0, le=1000, description="Failed runs that are kept, each with all its attempts.")
 
 
 class Action(StrEnum):

@@ -40,6 +40,7 @@ class Rollback(ApiModel):
     away_from: SlotRecord | None = Field(None, description="The model that was rolled back; absent when there was none to go back to.")
     to_run: str | None = Field(None, description="RetrainJob whose model became current again.")
     to_sha256: str | None = Field(None, description="sha256 of that model.")
+    why: str | None = Field(None, description="What was not complete in time; absent when somebody asked for it.")
 
 
 class Slot(ApiModel):

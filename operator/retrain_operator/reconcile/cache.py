@@ -97,8 +97,9 @@ class Cache:
         ]
 
     def replacement_of(self, run: Key) -> str | None:
-        """Unfinished run that was made to replace this one, or to replace a run that was."""
-        return next((key.name for key in self._replacing(run) if not self.runs[key].child.is_finished), None)
+        """Unfinished run that was made to replace this one, or to replace a run that was. One that is held ends nothing yet."""
+        following = ((key.name, self.runs[key].child) for key in self._replacing(run))
+        return next((name for name, child in following if not child.is_finished and not child.held), None)
 
     def replaces_unfinished(self, run: Key) -> str | None:
         """Unfinished run that this one was made to replace. One that was itself replaced before it started leaves what it waited for."""

@@ -120,6 +120,7 @@ def child_run(body: Body) -> ChildRun:
         has_next=following is not None,
         next_pending=following is not None and not following.get("made"),
         replaces=spec.get("replaces"),
+        held=bool(spec.get("suspend")) and status.get("jobName") is None,
         tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
         or bool((status.get("duplicateGuard") or {}).get("triggered")),
         telling=status.get("notified") is False,
@@ -188,22 +189,26 @@ def running_pod(pods: Iterable[Body]) -> Key | None:
     return Key(metadata["namespace"], metadata["name"])
 
 
-def why_not_running(pods: Iterable[Body]) -> str | None:
-    """Why the trainer does not run, in Kubernetes' words; None when it does, or has ended."""
-    why = "it has no pod"
+def why_not_running(pods: Iterable[Body], *, made_by: datetime | None = None) -> str | None:
+    """Why the trainer does not run, in Kubernetes' words; None when it does, or has ended.
+
+    made_by: only for want of a pod that is at least so old.
+    """
+    why = "it has no pod" if made_by is None else ""
     for pod in pods:
         status = pod.get("status") or {}
         if status.get("phase") == "Failed" and _true(status, "DisruptionTarget"):
             continue  # another takes its place
-        if status.get("phase") != "Pending":
+        if status.get("phase") != "Pending" or (made_by is not None and parse_time(pod["metadata"]["creationTimestamp"]) > made_by):
             return None
+        why = "its pod is Pending"
         scheduled: Body = next((each for each in status.get("conditions") or () if each["type"] == "PodScheduled"), {})
         if scheduled.get("status") == "False":
             why = f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
         for container in status.get("containerStatuses") or ():
             if waiting := (container.get("state") or {}).get("waiting"):
                 why = f"{waiting.get('reason', 'Waiting')}: {waiting.get('message', '')}"
-    return why.rstrip(": ")
+    return why.rstrip(": ") or None
 
 
 def expires_by_itself(body: Body) -> bool:

@@ -21,7 +21,7 @@ from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.notify import follows_failure
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
-from retrain_operator.rules.stopping import is_overdue
+from retrain_operator.rules.stopping import is_overdue, stuck_if_made_by
 
 
 class Observer:
@@ -113,7 +113,8 @@ class Observer:
             pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job.uid}")
             if job.state.end is not None:
                 return replace(observed, pod=edge.pod_end(pods.items))
-            return replace(observed, stuck=edge.why_not_running(pods.items))
+            made_by = stuck_if_made_by(observed.status, observed.spec, now)
+            return replace(observed, stuck=edge.why_not_running(pods.items, made_by=made_by))
         if job is None:
             return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
         return observed

@@ -26,13 +26,15 @@ from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.rollback import release_command
 from retrain_operator.rules.rollout import POLL, Live, all_ready, patches, states, what_is_missing, why_not
 from retrain_operator.rules.run_status import DEPLOYED, write
-from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, taken_by, why_held
+from retrain_operator.rules.slot import SlotObserved, is_current, newer_than_all, record_of, rolled_back, run_order, taken_by, why_held
 
 _UNDER_WAY = {
     DeploymentState.PENDING: reasons.DEPLOYING,
     DeploymentState.ROLLING_OUT: reasons.ROLLING_OUT,
     DeploymentState.ROLLING_BACK: reasons.ROLLING_BACK,
 }
+
+_REFUSED = "the API server refuses to change a target"
 
 
 def is_undecided(status: RetrainJobStatus) -> bool:
@@ -53,14 +55,14 @@ def deploy(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
     step = _Step(observed, spec, asked, before, owner, seen, now)
     if seen.problem is not None:
         return _ended(observed, DeploymentState.FAILED, seen.problem_reason, seen.problem, now)
-    if observed.deploy_refused is not None:
-        message = f"the API server refuses it: {observed.deploy_refused}"
-        return _ended(observed, DeploymentState.FAILED, reasons.DEPLOY_REFUSED, message, now)
     rollback = seen.slot.rollback
     if rollback is not None and rollback.away_from is not None and rollback.away_from.run_uid == observed.metadata.uid:
         return step.restored() if rollback.by == _by(observed.metadata) else step.taken_back(rollback.by)
     if is_current(seen.slot, observed.metadata):
         return step.roll_out()
+    if observed.deploy_refused is not None:
+        message = f"the API server refuses it: {observed.deploy_refused}"
+        return _ended(observed, DeploymentState.FAILED, reasons.DEPLOY_REFUSED, message, now)
     return step.go_live() if before.state is DeploymentState.PENDING else step.lost()
 
 
@@ -90,6 +92,8 @@ class _Step:
         if observed.replaced_by is not None:
             message = f"RetrainJob {observed.replaced_by} replaces it"
             return self._ended(DeploymentState.SUPERSEDED, reasons.NEWER_DEPLOYED, message, **told)
+        if record.order == slot.newest_order:
+            return self.lost()  # it had the slot, and a crash kept that from being told
         if not newer_than_all(slot, record):
             live = slot.current.run if slot.current else "none"
             message = f"a newer run's model has gone live in ConfigMap {self.seen.key.name} before (current: {live})"
@@ -115,16 +119,22 @@ class _Step:
             # It was swapped before a crash, which kept it from being told. Against what, the record of the one before still says.
             previous = next(iter(self.seen.slot.previous), None)
             told |= {"gates": verdicts(self.asked, result, previous), "previous_sha256": previous.sha256 if previous else None}
+        if self.observed.deploy_refused is not None:
+            return self._give_up(f"{_REFUSED}: {self.observed.deploy_refused}", reasons.DEPLOY_REFUSED, told)
         late = self.before.state is DeploymentState.ROLLING_OUT and self.now >= self.before.time + self._timeout
         if not late or all_ready(self.observed.targets, live):
             return self._roll_out(live, told, ())
         missing = what_is_missing(self.observed.targets, live, self.owner)
         message = f"not complete within {self.asked.rollout_timeout_seconds} s: {missing}"
+        return self._give_up(message, reasons.ROLLOUT_TIMEOUT, told)
+
+    def _give_up(self, message: str, reason: str, told: dict[str, object]) -> Decision:
+        """The slot has the model, and the targets will not."""
         if not self.asked.auto_rollback:
-            return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. The slot keeps the model", **told)
+            return self._ended(DeploymentState.FAILED, reason, f"{message}. The slot keeps the model", **told)
         if not self.seen.slot.previous:
-            return self._ended(DeploymentState.FAILED, reasons.ROLLOUT_TIMEOUT, f"{message}. There is no model to go back to", **told)
-        restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now)
+            return self._ended(DeploymentState.FAILED, reason, f"{message}. There is no model to go back to", **told)
+        restored = rolled_back(self.seen.slot, _by(self.observed.metadata), self.now, message)
         back = self._live(restored)
         swap = SwapSlot(self.seen.swapped(restored), f"rolled back to run {back.record.run}, sha256 {back.record.sha256}: {message}")
         told |= {"targets": states(self.observed.targets, back)}
@@ -136,9 +146,7 @@ class _Step:
         """The slot has the model before again, because the rollout was not complete in time."""
         rollback, current, targets = self.seen.slot.rollback, self.seen.slot.current, self.observed.targets
         assert rollback is not None
-        why = (
-            self.before.message.split(". Rolling back")[0] if self.before.state is DeploymentState.ROLLING_BACK else "not complete in time"
-        )
+        why = rollback.why or "not complete in time"
         message = f"{why}. Rolled back to the model of RetrainJob {rollback.to_run}, sha256 {rollback.to_sha256}"
         if current is None or current.sha256 != rollback.to_sha256:
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}; by now another one is current")
@@ -146,8 +154,11 @@ class _Step:
         told: dict[str, object] = {"config_map": self.seen.key.name, "targets": states(targets, live)}
         if all_ready(targets, live):
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, message, **told)
+        missing = what_is_missing(targets, live, self.owner)
+        if self.observed.deploy_refused is not None:
+            missing = f"{_REFUSED}: {self.observed.deploy_refused} ({missing})"
+            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
         if self.before.state is DeploymentState.ROLLING_BACK and self.now >= self.before.time + self._timeout:
-            missing = what_is_missing(targets, live, self.owner)
             return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
         undo = patches(self.observed.metadata.namespace, targets, self.owner, live)
         going = f"{why}. Rolling back to the model of RetrainJob {rollback.to_run}"
@@ -160,6 +171,10 @@ class _Step:
     def lost(self) -> Decision:
         """The slot had the model, and has it no more. It does not go live a second time."""
         current = self.seen.slot.current
+        if current is not None and current.order < run_order(self.observed.metadata, self.spec):
+            # Only rollbacks go back. The slot remembers the last one; this run's was an earlier one.
+            message = f"rolled back before its rollout was complete; by now the slot has the model of RetrainJob {current.run}"
+            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLED_BACK, message, config_map=self.seen.key.name)
         message = f"RetrainJob {current.run} took the slot" if current else "somebody deleted the slot's record"
         return self._ended(DeploymentState.SUPERSEDED, reasons.NEWER_DEPLOYED, f"{message} before the rollout was complete")
 

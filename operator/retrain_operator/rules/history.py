@@ -1,5 +1,6 @@
 """A schedule's memory of its runs: how the last ones went, and which records may go."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,20 +80,34 @@ def prunable(
 ) -> Pruning:
     """Finished runs beyond the history limits, and those whose time to live is over. All were counted before: see `account`.
 
-    Only runs that this schedule made: what a person made, a person removes, or its own time to live. `in_slots`: UIDs of the runs whose
-    models are live, or are ones to go back to.
+    A run and its further attempts count once, by how the last one ended, and go together. Only runs that this schedule made: what a person
+    made, a person removes, or its own time to live. `in_slots`: UIDs of the runs whose models are live, or are ones to go back to.
     """
-    finished = [run for run in runs if run.owner_uid == schedule.uid and run.is_finished and not run.gone]
-    own = [run for run in finished if not _is_needed(run, runs, in_slots)]
-    own.sort(key=lambda run: (run.completion_time or run.created, run.name))
-    failed = [run for run in own if run.phase is Phase.FAILED]
-    others = [run for run in own if run.phase is not Phase.FAILED]
+    own = [run for run in runs if run.owner_uid == schedule.uid and not run.gone]
+    stay = [run for run in own if not run.is_finished or _is_needed(run, runs, in_slots)]
+    may_go = sorted((run for run in own if run not in stay), key=_ended)
+    busy, attempts_of = {_root(run) for run in stay}, defaultdict[str, list[ChildRun]](list)
+    for run in may_go:
+        attempts_of[_root(run)].append(run)
+    counted = sorted((attempts for root, attempts in attempts_of.items() if root not in busy), key=lambda attempts: _ended(attempts[-1]))
+    failed = [attempts for attempts in counted if attempts[-1].phase is Phase.FAILED]
+    others = [attempts for attempts in counted if attempts[-1].phase is not Phase.FAILED]
     beyond = failed[: max(0, len(failed) - spec.failed_jobs_history_limit)]
     beyond += others[: max(0, len(others) - spec.successful_jobs_history_limit)]
-    kept = [run for run in own if run not in beyond]
+    gone = [run for attempts in beyond for run in attempts]
+    kept = [run for run in may_go if run not in gone]
     expired = [run for run in kept if run.expires_at is not None and run.expires_at <= now]
     later = [run.expires_at for run in kept if run.expires_at is not None and run.expires_at > now]
-    return Pruning((*beyond, *expired), min(later, default=None))
+    return Pruning((*gone, *expired), min(later, default=None))
+
+
+def _root(run: ChildRun) -> str:
+    """UID of the first attempt."""
+    return run.root_uid or run.uid
+
+
+def _ended(run: ChildRun) -> tuple[datetime, str]:
+    return run.completion_time or run.created, run.name
 
 
 def _is_needed(run: ChildRun, runs: Sequence[ChildRun], in_slots: frozenset[str]) -> bool:

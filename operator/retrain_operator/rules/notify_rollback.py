@@ -24,13 +24,17 @@ def concerns(spec: RetrainScheduleSpec | InvalidSpec) -> bool | None:
     return False if any(Occasion.ROLLED_BACK in hook.occasions for hook in hooks) else None
 
 
-def left_behind(status: RetrainScheduleStatus, now: datetime) -> list[LastRollback]:
-    """status.untoldRollbacks when another rollback takes the place of the last one."""
-    last = status.last_rollback
-    if last is None or last.notified is not False:
-        return status.untold_rollbacks
-    over = last.model_copy(update={"completion_time": last.completion_time or now})
-    return [over, *status.untold_rollbacks][:UNTOLD_ROLLBACKS_MAX]
+def left_behind(status: RetrainScheduleStatus, now: datetime) -> tuple[LastRollback | None, list[LastRollback]]:
+    """When another rollback takes the place of the last one: its end, if it was not over, and status.untoldRollbacks."""
+    last, overtaken = status.last_rollback, None
+    if last is not None and last.state is RollbackState.ROLLING_OUT:
+        message = (
+            f"RetrainJob {last.run}, sha256 {last.sha256}, was restored; "
+            "another rollback took its place before its targets were seen to serve it"
+        )
+        last = overtaken = last.model_copy(update={"state": RollbackState.ROLLED_BACK, "message": message, "completion_time": now})
+    kept = [last] if last is not None and last.notified is False else []
+    return overtaken, [*kept, *status.untold_rollbacks][:UNTOLD_ROLLBACKS_MAX]
 
 
 def tell_of_rollbacks(observed: ScheduleObserved, decision: Decision, now: datetime) -> Decision:

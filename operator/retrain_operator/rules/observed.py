@@ -34,6 +34,7 @@ class ChildRun:
     has_next: bool = False  # a failed attempt that another one follows
     next_pending: bool = False  # and that one is not made yet
     replaces: str | None = None
+    held: bool = False  # by spec.suspend, before it has a Job
     tells_nothing: bool = False  # of how training goes: it was replaced, or the guard kept it from starting
     expires_at: datetime | None = None  # when its time to live is over
     deploying: bool = False  # finished, and what becomes of its model is not decided

@@ -83,7 +83,7 @@ def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: d
     if ready is not None and ready.reason in _WITHOUT_POD:
         return write(observed, going(observed, Phase.PENDING, reasons.PENDING, WAITS_FOR_POD, now))
     # The default status says Pending already; a write for it would tell nothing.
-    return Decision(wake_at=look_again_at(spec, job, now) if observed.status.phase is Phase.PENDING else None)
+    return Decision(wake_at=look_again_at(spec, job, now))
 
 
 _WITHOUT_POD = (reasons.QUEUED, reasons.SUSPENDED, reasons.REPLACING, reasons.GUARD_ENDING)  # what was told before its Job could run

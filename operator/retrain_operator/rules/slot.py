@@ -113,8 +113,11 @@ def taken_by(slot: Slot, record: SlotRecord, history_limit: int) -> Slot:
     )
 
 
-def rolled_back(slot: Slot, by: str, now: datetime) -> Slot:
-    """The slot with its previous model again, as it was recorded, and automatic deploys held. Without one only the request is noted."""
+def rolled_back(slot: Slot, by: str, now: datetime, why: str | None = None) -> Slot:
+    """The slot with its previous model again, as it was recorded, and automatic deploys held. Without one only the request is noted.
+
+    why: what was not complete in time, when nobody asked for it.
+    """
     bad = slot.current
     noted = {"handled": _handled(slot, by)}
     if bad is None or not slot.previous:
@@ -134,7 +137,7 @@ def rolled_back(slot: Slot, by: str, now: datetime) -> Slot:
                 data_versions=_with(bad.data_version, held.data_versions if held else []),
                 sha256s=_with(bad.sha256, held.sha256s if held else []),
             ),
-            "rollback": Rollback(by=by, time=now, away_from=bad, to_run=restored.run, to_sha256=restored.sha256),
+            "rollback": Rollback(by=by, time=now, away_from=bad, to_run=restored.run, to_sha256=restored.sha256, why=why),
         }
     )
 
@@ -148,6 +151,11 @@ def request_id(kind: str, token: str) -> str:
     """A request as the slot remembers it: `rollback/…` or `release/…`. A token may be longer than a record should be."""
     short = token if len(token) <= 64 else hashlib.sha256(token.encode()).hexdigest()
     return f"{kind}/{short}"
+
+
+def token_of(kind: str, by: str) -> str | None:
+    """Token of a request of this kind as the slot remembers it, of a long one its hash; None of anything else."""
+    return by.removeprefix(f"{kind}/") if by.startswith(f"{kind}/") else None
 
 
 def _handled(slot: Slot, by: str) -> list[str]:

@@ -58,9 +58,16 @@ def stopped(stopping: Stopping) -> RunEnd:
 
 
 def is_overdue(status: RetrainJobStatus, spec: RetrainJobSpec, job: JobState, now: datetime) -> bool:
-    """Whether it must be found out why the pod does not run."""
+    """Whether it must be found out why the pod does not run. Of one that ran, another may have taken the place and not run."""
     until = _pending_until(spec, job)
-    return until is not None and now >= until and status.phase is Phase.PENDING and job.ready == 0 and job.end is None
+    return until is not None and (now >= until or status.phase is Phase.RUNNING) and job.ready == 0 and job.end is None
+
+
+def stuck_if_made_by(status: RetrainJobStatus, spec: RetrainJobSpec, now: datetime) -> datetime | None:
+    """A pod that took the place of one that ran has the deadline for itself; None when the Job's start tells how long it has been."""
+    if status.phase is not Phase.RUNNING or spec.pending_deadline_seconds is None:
+        return None
+    return now - timedelta(seconds=spec.pending_deadline_seconds)
 
 
 def look_again_at(spec: RetrainJobSpec, job: JobState, now: datetime) -> datetime | None:
