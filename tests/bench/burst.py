@@ -9,7 +9,7 @@ from retrain_operator.cluster.protocol import JOBS, SCHEDULES, Body, Resource
 from tests.bench import objects
 from tests.bench.observe import observing
 from tests.bench.report import Row, load, percentile, say
-from tests.bench.stage import DEFAULTS, TUNED, WITHOUT_PODS, Stage, sleep_until, stage
+from tests.bench.stage import DEFAULTS, TUNED, WITHOUT_PODS, Operator, Stage, sleep_until, stage
 
 NAME = "burst"
 ROUNDS = {500: 1, 1000: 2}  # how often each number is measured
@@ -35,10 +35,14 @@ NATIVE = Contender("native", objects.CRONJOBS, objects.cron_job)
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """Seconds from the tick, of each Job as it was seen, ascending; and of the last by its creationTimestamp, which has whole seconds."""
+    """Seconds from the tick, of each Job as it was seen, ascending; and of the last by its creationTimestamp, which has whole seconds.
+
+    `cpu_s`: what the control plane used until then, and the operator, whoever was measured.
+    """
 
     seen_s: tuple[float, ...]
     last_created_s: float
+    cpu_s: float
 
 
 async def measure(divisor: int) -> list[Row]:
@@ -46,7 +50,7 @@ async def measure(divisor: int) -> list[Row]:
     batches = [(contender, count) for count in counts for contender in (OURS, NATIVE)]
     async with stage(WITHOUT_PODS, *TUNED) as tuned, tuned.operator() as operator:
         await operator.until_quiet()
-        bursts = await run(tuned, batches)
+        bursts = await run(tuned, batches, operator)
     async with stage(WITHOUT_PODS, *DEFAULTS) as untuned:
         slow = await run(untuned, [(NATIVE, counts[0])])
     by_batch = {each: [burst for batch, burst in zip(batches, bursts, strict=True) if batch == each] for each in batches}
@@ -58,11 +62,11 @@ async def measure(divisor: int) -> list[Row]:
     return rows + _rows(f"{counts[0]:,} due: native, defaults", slow)
 
 
-async def run(where: Stage, batches: Sequence[tuple[Contender, int]]) -> list[Burst]:
+async def run(where: Stage, batches: Sequence[tuple[Contender, int]], operator: Operator | None = None) -> list[Burst]:
     """One after the other, each created shortly before its minute."""
     bursts = []
     for contender, count in batches:
-        burst = await _burst(where, contender, count)
+        burst = await _burst(where, contender, count, operator)
         say(f"{contender.name}, {count} due: last Job after {burst.seen_s[-1]:.2f} s (load {load()})")
         bursts.append(burst)
     return bursts
@@ -82,13 +86,18 @@ async def _due(where: Stage, contender: Contender, count: int) -> tuple[str, int
     raise RuntimeError("creating took too long: the machine is too busy to say anything about a burst")
 
 
-async def _burst(where: Stage, contender: Contender, count: int) -> Burst:
+async def _burst(where: Stage, contender: Contender, count: int, operator: Operator | None) -> Burst:
+    def used_s() -> float:
+        return where.cpu_s + (operator.cpu_s if operator else 0.0)
+
     namespace, tick = await _due(where, contender, count)
     await sleep_until(tick - 3)
     async with observing(where.cluster, JOBS, namespace) as jobs:
         await sleep_until(tick)
+        before_s = used_s()
         await jobs.until(count, DEADLINE_S)
-    return Burst(tuple(sorted(at - tick for at in jobs.seen_at.values())), max(jobs.created_at.values()) - tick)
+        cpu_s = used_s() - before_s
+    return Burst(tuple(sorted(at - tick for at in jobs.seen_at.values())), max(jobs.created_at.values()) - tick, cpu_s)
 
 
 def _rows(what: str, bursts: Sequence[Burst], goal_s: float | None = None) -> list[Row]:
@@ -103,4 +112,5 @@ def _rows(what: str, bursts: Sequence[Burst], goal_s: float | None = None) -> li
         Row(NAME, f"{what}: p50", median(lambda burst: percentile(burst.seen_s, 50)), "s"),
         Row(NAME, f"{what}: p99", median(lambda burst: percentile(burst.seen_s, 99)), "s"),
         Row(NAME, f"{what}: last Job", median(lambda burst: burst.seen_s[-1]), "s", goal=goal_s, goal_text=goal_text, note=note),
+        Row(NAME, f"{what}: CPU until then", median(lambda burst: burst.cpu_s), "s"),
     ]

@@ -109,6 +109,8 @@ NOTES = """## How it is measured
 - **burst**: new schedules that are all due in the same minute, as RetrainSchedules and as CronJobs, a minute apart, on a control plane
   whose Job controller is off, so that no pods compete. Times are from the tick until an observer's watch shows the Job. "Tuned" is
   `--kube-api-qps=2000 --kube-api-burst=4000 --concurrent-cron-job-syncs=50`. With several rounds, the median of the rounds.
+  CPU is that of etcd, the API server, the controller manager and the operator from the tick to the last Job: where it is twice the
+  seconds to the last Job, both cores were busy all the time.
 - **lone**: schedules each due in a minute of its own. The operator's wall clock shows only the three seconds around each full minute,
   so that fifty ticks take three minutes; everything else is the product as shipped.
 - **scale**: finished runs, one a schedule, created with their final status. One operator writes the schedules' statuses and ends; the

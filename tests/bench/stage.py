@@ -115,8 +115,7 @@ class Operator:
 
     @property
     def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+        return cpu_s(self.pid)
 
     def _memory(self, field: str) -> float:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
@@ -136,6 +135,12 @@ class Stage:
         self.cluster = cluster
         self.kubeconfig = kubeconfig
         self.log = control_plane.folder / "operator.log"
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time of etcd, the API server and the controller manager so far."""
+        plane = self.control_plane
+        return sum(cpu_s(each.pid) for each in (plane.etcd, plane.apiserver, plane.controller_manager))
 
     @contextlib.asynccontextmanager
     async def operator(
@@ -205,6 +210,12 @@ async def at_once(call: Callable[[Given], Awaitable[Result]], items: Sequence[Gi
         for _ in range(WRITERS):
             tasks.create_task(work())
     return [results[number] for number in range(len(items))]
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
 
 
 def written(requests: Requests) -> Requests:
