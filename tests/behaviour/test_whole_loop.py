@@ -9,6 +9,7 @@ from tests.behaviour.deployments import deployment, is_rolled_out, shown
 from tests.behaviour.receiver import Receiver
 from tests.behaviour.test_deploy import is_decided, live, outcome
 from tests.behaviour.test_plugin import call
+from tests.behaviour.test_runs import breast_cancer
 from tests.behaviour.world import World
 
 STUMP = {"estimator": "sklearn.tree.DecisionTreeClassifier", "params": {"max_depth": 1}}
@@ -33,22 +34,16 @@ def watched(models: Path, receiver: Receiver) -> Body:
                 "signals": [{"name": "psi", "configMap": {"name": "drift", "key": "psi"}, "above": 0.2}],
             },
             "jobTemplate": {
-                "spec": {
-                    "trainer": {
-                        "image": "retrain-trainer",
-                        "volumes": [{"name": "models", "hostPath": {"path": str(models)}}],
-                        "volumeMounts": [{"name": "models", "mountPath": "/models"}],
-                    },
-                    "data": {"uri": "sklearn:breast_cancer"},
-                    "output": {"uri": "file:///models"},
-                    "config": {"task": "tabular", "target": "target", **STUMP},
-                    "deploy": {
+                "spec": breast_cancer(
+                    models,
+                    config={"task": "tabular", "target": "target", **STUMP},
+                    deploy={
                         "slot": "production",
                         "gates": [{"metric": "accuracy", "min": 0.5, "minImprovement": 0.001}],
                         "targets": [{"kind": "Deployment", "name": "api"}],
                     },
-                    "notify": [receiver.hook(occasions=["Deployed", "Blocked", "RolledBack", "Failed"])],
-                }
+                    notify=[receiver.hook(occasions=["Deployed", "Blocked", "RolledBack", "Failed"])],
+                )
             },
         },
     }

@@ -53,15 +53,11 @@ class Trainer:
 
     def run(self, config: object = TREE, python_path: Path | None = None, extra: Mapping[str, str] | None = None, **given: Any) -> Ended:
         """A run from beginning to end. A variable given as "" is not set."""
-        process = subprocess.run(
-            [sys.executable, "-m", "retrain_trainer"],
-            env={**self.environment(config, python_path, given), **(extra or {})},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        return self.ended([sys.executable, "-m", "retrain_trainer"], {**self.environment(config, python_path, given), **(extra or {})})
+
+    def ended(self, command: list[str], environment: Mapping[str, str]) -> Ended:
+        """A command, run to its end, and the result that it wrote."""
+        process = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
         return Ended(process.returncode, self.message(), process.stdout, process.stderr)
 
     @contextlib.contextmanager

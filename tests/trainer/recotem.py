@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.recotem_python import EXAMPLE
-from tests.trainer.harness import DEADLINE_S, Ended, Trainer, started, write_module
+from tests.trainer.harness import Ended, Trainer, started, write_module
 
 RECIPE: dict[str, Any] = {
     "name": "clicks",
@@ -68,16 +68,7 @@ class Shim(Trainer):
 
     def train(self, play: str = "well()", recipe: object = RECIPE, inspect: str = "pass", hash_seed: str = "0", **given: str) -> Ended:
         """A run from beginning to end. With no interpreter that has Recotem, `play` is what `recotem train` does."""
-        process = subprocess.run(
-            self._command,
-            env=self._environment(recipe, play, inspect, given) | {"PYTHONHASHSEED": hash_seed},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        return Ended(process.returncode, self.message(), process.stdout, process.stderr)
+        return self.ended(self._command, self._environment(recipe, play, inspect, given) | {"PYTHONHASHSEED": hash_seed})
 
     @contextlib.contextmanager
     def training(self, play: str) -> Iterator["subprocess.Popen[str]"]:

@@ -4,17 +4,17 @@ Two operators at once, without election, each killed and started at random, whos
 minutes after those of the schedule that counted it. An observer that sees every write keeps the account.
 """
 
-import asyncio
-import contextlib
 import json
 import random
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import takewhile
 
 import pytest
 from tests.builders import NOW
+from tests.unit.troubled_operator import troubled_operator
 
 from retrain_operator.api.job import Phase
 from retrain_operator.api.names import Key
@@ -96,19 +96,10 @@ async def tell(clock: VirtualClock, seed: int) -> tuple[LateWatches, Account]:
     }
     cluster.store.create(SCHEDULES, "ml", {"metadata": {"name": "churn"}, "spec": spec})
 
-    async def live() -> None:
-        while True:
-            async with operating(cluster, clock):
-                await clock.sleep(draw.choice([5, 60, 600, 3600]))
-            await clock.sleep(draw.choice([0, 1, 60]))
-
+    operator = partial(troubled_operator, cluster, clock, draw, up_s=(5, 60, 600, 3600))
     async with JobController(cluster, ScriptedPods(lambda body: pod(draw, body), clock), clock):
-        operators = [asyncio.create_task(live()) for _ in range(2)]
-        await clock.sleep(EPISODE.total_seconds())
-        for each in operators:
-            each.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await each
+        async with operator(), operator():
+            await clock.sleep(EPISODE.total_seconds())
         cluster.trouble = False
         cluster.store.update(SCHEDULES, KEY, lambda old: {**old, "spec": {**old["spec"], "suspend": True}})
         async with operating(cluster, clock):

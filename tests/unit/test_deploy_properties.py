@@ -3,18 +3,17 @@
 Two operators at once, without election, each killed and started at random. An observer sees every write of the slot and of its target.
 """
 
-import asyncio
-import contextlib
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from tests.behaviour.deployments import deployment, deployment_controller, is_rolled_out, shown
 from tests.builders import NOW
+from tests.unit.troubled_operator import troubled_operator
 
 from retrain_operator.api.deploy import DeploymentState
 from retrain_operator.api.names import Key
@@ -142,29 +141,14 @@ class Story:
     def _pause(self, paused: bool) -> None:
         self.store.update(DEPLOYMENTS, API, lambda old: {**old, "spec": {**old["spec"], "paused": paused}})
 
-    @contextlib.asynccontextmanager
-    async def troubled_operator(self) -> AsyncIterator[None]:
-        async def live() -> None:
-            while True:
-                async with operating(self.cluster, self.clock):
-                    await self.clock.sleep(self.draw.choice([0.5, 5, 60, 600]))
-                await self.clock.sleep(self.draw.choice([0, 1, 60]))
-
-        task = asyncio.create_task(live())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
     async def tell(self) -> None:
         template = {"spec": {"trainer": {"image": "t"}, "deploy": {"slot": "production"}}}
         churn = {"metadata": {"name": "churn"}, "spec": {"schedule": "0 0 * * *", "suspend": True, "jobTemplate": template}}
         self.store.create(SCHEDULES, "ml", churn)
         self.store.create(DEPLOYMENTS, "ml", deployment("api"))
+        operator = partial(troubled_operator, self.cluster, self.clock, self.draw)
         async with JobController(self.cluster, ScriptedPods(self.pod, self.clock), self.clock), deployment_controller(self.cluster):
-            async with self.troubled_operator(), self.troubled_operator():
+            async with operator(), operator():
                 end, number = self.clock.now() + EPISODE, 0
                 while self.clock.now() < end:
                     for _ in range(self.draw.choice([0, 1, 1, 3])):

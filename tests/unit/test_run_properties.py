@@ -4,17 +4,16 @@ Two operators at once, without election, each killed and started at random. An o
 operator sees, keeps the account.
 """
 
-import asyncio
-import contextlib
 import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from tests.builders import NOW
+from tests.unit.troubled_operator import troubled_operator
 
 from retrain_operator.api.names import ANNOTATION_HOLDER, LABEL_GUARD, LABEL_GUARD_KEY, Key
 from retrain_operator.clock import VirtualClock, run_virtual
@@ -177,24 +176,6 @@ class Story:
                 if body is not None and body["spec"].get("suspend") and self.draw.random() < share:
                     self.store.update(resource, key, lambda old: {**old, "spec": {**old["spec"], "suspend": False}})
 
-    @contextlib.asynccontextmanager
-    async def troubled_operator(self) -> AsyncIterator[None]:
-        """An operator that is killed and started again until the trouble is over."""
-
-        async def live() -> None:
-            while True:
-                async with operating(self.cluster, self.clock):
-                    await self.clock.sleep(self.draw.choice([0.5, 5, 60, 600]))
-                await self.clock.sleep(self.draw.choice([0, 1, 120]))
-
-        task = asyncio.create_task(live())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
     async def tell(self) -> None:
         schedule = {
             "schedule": "*/7 * * * *",
@@ -202,8 +183,9 @@ class Story:
             "jobTemplate": {"spec": {"trainer": {"image": "t"}, "retry": {"limit": 1, "baseSeconds": 20}, "pendingDeadlineSeconds": 60}},
         }
         self.store.create(SCHEDULES, "ml", {"metadata": {"name": "churn"}, "spec": schedule})
+        operator = partial(troubled_operator, self.cluster, self.clock, self.draw, down_s=(0, 1, 120))
         async with JobController(self.cluster, ScriptedPods(self.pod, self.clock), self.clock):
-            async with self.troubled_operator(), self.troubled_operator():
+            async with operator(), operator():
                 end = self.clock.now() + EPISODE
                 number = 0
                 while self.clock.now() < end:

@@ -5,8 +5,6 @@ a new body that shares what did not change. `MemoryCluster` puts the protocol, i
 work on it directly, as their originals do: faults are for the operator.
 """
 
-import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +21,7 @@ from retrain_operator.cluster.objects import (
     resource_version_of,
     timestamp,
 )
+from retrain_operator.cluster.owners import Owners
 from retrain_operator.cluster.protocol import (
     DEPLOYMENTS,
     EVENTS,
@@ -82,10 +81,8 @@ class Store:
         self._history_size = history_size
         self._tables: dict[str, _Table] = {}  # by plural: a string knows its hash, a Resource computes it at every look
         self._serial = 0
-        self._uids: set[str] = set()
-        self._dependents: dict[str, dict[_Place, None]] = defaultdict(dict)  # by the owner's UID, in order
+        self._owners: Owners[_Place] = Owners(self._collect)
         self._foreground: dict[str, _Place] = {}  # by UID: owners that go when their last dependent has gone
-        self._garbage: dict[_Place, None] = {}
 
     def history(self, resource: Resource) -> History:
         return self._table(resource).history
@@ -185,7 +182,7 @@ class Store:
         metadata = old["metadata"]
         if metadata["uid"] in self._foreground:
             return True  # told already
-        if foreground and (dependents := list(self._dependents.get(metadata["uid"], ()))):
+        if foreground and (dependents := list(self._owners.dependents(metadata["uid"]))):
             self._foreground[metadata["uid"]] = (table, key)
             finalizers = [*metadata.get("finalizers", ()), FOREGROUND]
             stamp = {"finalizers": finalizers, "deletionTimestamp": timestamp(self._now()), "deletionGracePeriodSeconds": 0}
@@ -213,7 +210,7 @@ class Store:
     def dependents(self, resource: Resource, uid: str) -> Sequence[Body]:
         """Objects of this resource with an owner reference to this UID, oldest first."""
         wanted = self._table(resource)
-        return [table.objects[key] for table, key in self._dependents.get(uid, ()) if table is wanted]
+        return [table.objects[key] for table, key in self._owners.dependents(uid) if table is wanted]
 
     def forget_history(self) -> None:
         """Compaction: every watch that starts before now is Expired."""
@@ -256,13 +253,7 @@ class Store:
     def _write(self, table: _Table, key: Key, old: Body | None, new: Body) -> Body:
         if new == old:
             return old  # as in the API server: a write that changes nothing is no write, and no watch hears of it
-        references = new["metadata"].get("ownerReferences")
-        if old is None:
-            self._uids.add(new["metadata"]["uid"])
-            if references:
-                self._index_owners((table, key), [], owner_uids(new))
-        elif references is not old["metadata"].get("ownerReferences"):
-            self._index_owners((table, key), owner_uids(old), owner_uids(new))
+        self._owners.put((table, key), old, new)
         self.version += 1
         new["metadata"] = {**new["metadata"], "resourceVersion": str(self.version)}
         table.objects[key] = new
@@ -270,16 +261,12 @@ class Store:
         return new
 
     def _remove(self, table: _Table, key: Key, old: Body) -> None:
-        uid = old["metadata"]["uid"]
         del table.objects[key]
-        self._uids.discard(uid)
-        self._index_owners((table, key), owner_uids(old), [])
-        for dependent in self._dependents.get(uid, ()):
-            self._suspect(dependent)
+        self._owners.remove((table, key), old)
         self.version += 1
         table.history.record(Change(self.version, key, old, None))
         for owner in owner_uids(old):
-            if owner in self._foreground and owner not in self._dependents:
+            if owner in self._foreground and not self._owners.dependents(owner):
                 self._release(*self._foreground.pop(owner))
 
     def _release(self, table: _Table, key: Key) -> None:
@@ -291,30 +278,11 @@ class Store:
         else:
             self._remove(table, key, owner)
 
-    def _index_owners(self, dependent: _Place, old: Sequence[str], new: Sequence[str]) -> None:
-        if old == new:
-            return
-        for uid in old:
-            del self._dependents[uid][dependent]
-            if not self._dependents[uid]:
-                del self._dependents[uid]
-        for uid in new:
-            self._dependents[uid][dependent] = None
-        if new and self._uids.isdisjoint(new):
-            self._suspect(dependent)
-
-    def _suspect(self, dependent: _Place) -> None:
-        if not self._garbage:
-            # Not at once: the real collector comes a moment after the owner is gone, and callers must not rely on less.
-            asyncio.get_running_loop().call_soon(self._collect)
-        self._garbage[dependent] = None
-
-    def _collect(self) -> None:
-        suspects, self._garbage = self._garbage, {}
-        for table, key in suspects:
-            body = table.objects.get(key)
-            if body is not None and (owners := owner_uids(body)) and self._uids.isdisjoint(owners):
-                self.delete(table.resource, key, uid=body["metadata"]["uid"])
+    def _collect(self, place: _Place) -> None:
+        table, key = place
+        body = table.objects.get(key)
+        if body is not None and self._owners.are_gone(body):
+            self.delete(table.resource, key, uid=body["metadata"]["uid"])
 
 
 def _content(body: Body) -> Body:

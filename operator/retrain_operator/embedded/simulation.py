@@ -7,15 +7,13 @@ status says about its ticks. Whatever rules there are show up by that.
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from random import Random
 from typing import Any
 
-from retrain_operator.api.contract import CONTRACT, Outcome
-from retrain_operator.api.job import Mode, Phase
-from retrain_operator.api.names import TRAINER_CONTAINER, Key
+from retrain_operator.api.job import Phase
+from retrain_operator.api.names import Key
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.memory import MemoryCluster
@@ -25,6 +23,7 @@ from retrain_operator.embedded import runners
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.operator import operating
+from retrain_operator.embedded.simulation_pods import Chance, outcome
 from retrain_operator.embedded.simulation_replay import Memory, Moment, Names
 from retrain_operator.embedded.simulation_story import Entry, Story, What
 from retrain_operator.embedded.simulation_watcher import Watcher
@@ -111,34 +110,12 @@ class _World:
         return [body for resource in _KEPT.values() for body in self.cluster.store.list(resource).items]
 
 
-class _Chance:
-    """Which runs fail: drawn in advance, so that one can look ahead."""
-
-    def __init__(self, rate: float, seed: int) -> None:
-        self._rate = rate
-        self._random = Random(seed)
-        self._drawn: list[bool] = []
-        self.used = 0
-
-    def next(self) -> bool:
-        self.used += 1
-        return self.between(self.used - 1, self.used)[0]
-
-    def ahead(self, count: int) -> Sequence[bool]:
-        return self.between(self.used, self.used + count)
-
-    def between(self, first: int, last: int) -> Sequence[bool]:
-        while len(self._drawn) < last:
-            self._drawn.append(self._random.random() < self._rate)
-        return self._drawn[first:last]
-
-
 class _Simulation:
     def __init__(self, question: Question, clock: VirtualClock) -> None:
         self._question = question
         self._clock = _JumpingClock(clock)
         self._end = question.end - _A_SECOND  # the last moment that is looked at: a tick at the end does not count
-        self._chance = _Chance(question.fail_rate, question.seed)
+        self._chance = Chance(question.fail_rate, question.seed)
         self._entries: list[Entry] = []
         self._has_bug = False
 
@@ -273,25 +250,11 @@ class _Simulation:
             yield _World(cluster, watcher)
 
     def _outcome(self, pod: Body) -> runners.Outcome:
-        takes_s = float(self._question.runs_take_s)
-        if self._chance.next():
-            return runners.Outcome(takes_s, exit_code=1)
-        return runners.Outcome(takes_s, message=_answer(pod))
+        return outcome(pod, float(self._question.runs_take_s), fails=self._chance.next())
 
 
 def _without_policy(schedule: Body) -> Body:
     return {**schedule, "spec": {name: value for name, value in schedule["spec"].items() if name != "policy"}}
-
-
-def _answer(pod: Body) -> str:
-    """A trainer's answer, good by the contract."""
-    container = next(each for each in pod["spec"]["containers"] if each["name"] == TRAINER_CONTAINER)
-    environment = {each["name"]: each.get("value") for each in container["env"]}
-    mode = environment["RETRAIN_MODE"]
-    result: dict[str, Any] = {"schema": CONTRACT, "runId": environment["RETRAIN_RUN_ID"], "mode": mode}
-    if mode == Mode.SIMULATE:
-        return json.dumps(result | {"outcome": Outcome.SIMULATED})
-    return json.dumps(result | {"outcome": Outcome.TRAINED, "artifact": {"uri": "simulated:", "sha256": "0" * 64}})
 
 
 def _without_deploy(schedule: Body) -> Body:

@@ -17,8 +17,6 @@ from functools import partial
 from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.deploy import DeploymentState, RollbackState
-from retrain_operator.api.job import Phase
 from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
@@ -29,8 +27,9 @@ from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale
 from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.counting import count
 from retrain_operator.reconcile.events import EventRecorder
-from retrain_operator.reconcile.metrics import Metrics, bounded_reason
+from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
@@ -40,7 +39,6 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
-from retrain_operator.rules.run_status import DEPLOYED
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
@@ -310,28 +308,7 @@ class Controller:
         return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(run, self._now()))
 
     def _count(self, view: _View, write: WriteStatus) -> None:
-        for fate in view.decision.fates:
-            self.metrics.ticks.labels(fate.action.value, fate.reason).inc(fate.count or 1)
-        if view.resource is SCHEDULES and write.status.get("lastEvaluation") not in (None, view.status.get("lastEvaluation")):
-            self.metrics.evaluations.labels(write.status["recommendation"]["action"]).inc()
-        phase = write.status.get("phase")
-        if view.resource is RUNS and phase and phase != view.status.get("phase") and Phase(phase).is_finished:
-            error = write.status.get("error") or {}
-            self.metrics.runs.labels(phase, bounded_reason(error.get("reason") or phase, error.get("exitCode"))).inc()
-        for delivery in view.decision.deliveries:
-            self.metrics.notifications.labels(delivery.state.value).inc()
-        self._count_deploy(view.status, write.status)
-
-    def _count_deploy(self, before: dict[str, Any], after: dict[str, Any]) -> None:
-        deployment, rollback = after.get("deployment"), after.get("lastRollback")
-        state: str = deployment["state"] if deployment else ""
-        if deployment and state != (before.get("deployment") or {}).get("state") and DeploymentState(state).is_decided:
-            reason = next((each["reason"] for each in after["conditions"] if each["type"] == DEPLOYED), "")
-            self.metrics.deploys.labels(state, reason).inc()
-        told = before.get("lastRollback") or {}
-        known = (told.get("requestedAt"), told.get("state"))
-        if rollback and rollback["state"] != RollbackState.ROLLING_OUT and (rollback["requestedAt"], rollback["state"]) != known:
-            self.metrics.rollbacks.labels(rollback["state"]).inc()
+        count(self.metrics, view.resource, view.decision, before=view.status, after=write.status)
 
     def _now(self) -> datetime:
         """Whole seconds, as every time of the API."""
