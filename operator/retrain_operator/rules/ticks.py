@@ -8,6 +8,7 @@ from itertools import groupby, islice, takewhile
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.schedule import Action, ConcurrencyPolicy, MissedRunPolicy, RetrainScheduleSpec, TickDecision
 from retrain_operator.cron import Cron
+from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
 from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick
@@ -124,7 +125,10 @@ def dropped(
     `effective` is the schedule before the edit, as the status tells it, and `since` how far it was decided. `floor`: the edit.
     """
     expression, _, zone = effective.rpartition(" ")
-    old = Cron.parse(expression, zone)
+    try:
+        old = Cron.parse(expression, zone)
+    except InvalidSpec:  # zones go out of the time zone database, and an edit is how that is mended: nobody can tell what was due
+        return [waited.model_copy(update={"action": Action.SKIP, "reason": reasons.SUPERSEDED, "time": now})] if waited else []
     until = max(floor, waited.scheduled_time) if waited else floor
     ticks = [
         tick
