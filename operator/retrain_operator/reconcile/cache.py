@@ -29,6 +29,7 @@ class ScheduleEntry:
     uid: str
     version: int
     seen_at: float
+    deleting: bool
     raw: bytes
 
 
@@ -189,7 +190,7 @@ class Cache:
             return []
         if old is not None and old.uid != uid:  # deleted and made anew
             self.told(key)
-        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), edge.slim(body))
+        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), "deletionTimestamp" in body["metadata"], edge.slim(body))
         return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
