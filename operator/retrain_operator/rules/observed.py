@@ -89,6 +89,7 @@ class ScheduleObserved:
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
+    forbidden: str | None = None  # why no run can be made at the moment: a right or a quota is missing
     slot: SlotObserved | None = None  # read only when a rollback or a release is asked for or under way
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
