@@ -174,6 +174,7 @@ class World:
 
     def look(self, survives: int) -> None:
         self.busy_at = self.now
+        self.maybe |= self.due_before_the_edit()
         before = self.observed()
         decision = decide(before, self.now)
         kinds = [type(action) for action in decision.actions]
@@ -238,6 +239,13 @@ class World:
         if before is not None and is_paused(self.status) and before.observed_generation != self.generation:
             self.forgiven = len(self.finished)
         self.status = new
+
+    def due_before_the_edit(self) -> set[datetime]:
+        """Ticks of the schedule that the operator knows, up to the edit as far as it is told: no more of them than these may be told."""
+        known = self.status.effective_schedule
+        if known is None or known == self.asked_for().effective:
+            return set()
+        return set(Cron.parse(known.rpartition(" ")[0]).ticks_backward(min(self.edited_at or self.now, self.now), self.looked_at))
 
     def account_for_due_ticks(self) -> None:
         asked_for = self.asked_for()
@@ -314,6 +322,7 @@ CATCHES_UP = TWENTY | {"missed_run_policy": MissedRunPolicy.ALL}
 RESUMED: list[Step] = [Edit(("suspend", True)), Look(), Advance(100), Edit(("suspend", False)), Look()]
 CRASHED: list[Step] = [Advance(40), Look(1), Advance(30), End(Phase.FAILED), Advance(60), Look()]
 EDITED: list[Step] = [ByHand(), Advance(40), Look(), Advance(5), Edit(("schedule", EXPRESSIONS[2])), Look(), Advance(60), Look()]
+UNTOLD: list[Step] = [Look(), Edit(("schedule", EXPRESSIONS[2]), is_told=False), Advance(30)]
 ASKED: list[Step] = [
     ByHand(), Request(), Look(), Request(), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Request(), Look(), Request(True), Look(),
 ]  # fmt: skip
@@ -331,6 +340,7 @@ PAUSED: list[Step] = [
 @example({}, RESUMED)
 @example({}, CRASHED)
 @example({}, EDITED)
+@example({}, UNTOLD)
 @example(TWENTY, [*CRASHED, *EDITED, *RESUMED])
 @example({}, ASKED)
 @example({"concurrency_policy": ConcurrencyPolicy.REPLACE}, ASKED)
