@@ -236,6 +236,7 @@ RETRIES = [
         [f"write Failed DataUnreadable next {RETRY} made", MADE],
         id="made, and then the operator died: told",
     ),
+    pytest.param(seen(run(status=failed()), orphaned=True), "12:05", ["look at 12:05:10"], id="its schedule is gone: not made"),
     pytest.param(run(status=failed(made=True)), "12:05", [], id="made and told, and deleted by a person: not made again"),
     pytest.param(run(status=failed(), suspend=True), "12:05", [], id="suspended: held"),
     pytest.param(

@@ -71,6 +71,7 @@ FREE = guard(GuardState.FREE, None)
             id="a copy of a retry under another name: does not pass for the holder",
         ),
         pytest.param(seen(run(suspend=True), guard=FREE), ["write Pending Suspended"], id="suspended: takes no guard"),
+        pytest.param(seen(orphaned=True, guard=FREE), ["look at 12:05:10"], id="its schedule is gone: takes no guard"),
         pytest.param(seen(waits_for="old", guard=FREE), ["write Pending Replacing"], id="waits for what it replaces: takes no guard"),
         pytest.param(
             seen(run(config={"x": "y" * 140_000}), guard=FREE),

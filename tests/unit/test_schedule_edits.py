@@ -9,6 +9,7 @@ from tests.builders import (
     schedule,
     schedule_status,
     tick_name,
+    waiting,
 )
 from tests.unit.schedule_table import THIRTEEN, TWELVE, Case, check, last, z
 
@@ -170,6 +171,24 @@ EDITS = [
             wake_at="13:00",
         ),
         id="created while the operator was down: counts from the creation",
+    ),
+    pytest.param(
+        Case(
+            schedule(
+                meta={"generation": 2},
+                status=schedule_status(
+                    effective_schedule="0 * * * * US/Gone", last_decision=waiting("11:30", tick_name("11:00"), since="11:30")
+                ),
+                edited_at=at("12:10"),
+            ),
+            "12:15",
+            ("status",),
+            status={"decidedThrough": z("12:10"), "effectiveSchedule": "0 * * * * Etc/UTC"},
+            skipped=(f"Skip Superseded 11:30 {tick_name('11:00')}",),
+            events=(f"Warning TickSkipped: tick 2026-03-02T11:30Z made no run: Superseded (RetrainJob {tick_name('11:00')})",),
+            wake_at="13:00",
+        ),
+        id="edited because the time zone is known no more: what waited is told",
     ),
 ]
 

@@ -34,9 +34,10 @@ class Advance:
 
 @dataclass(frozen=True)
 class Look:
-    """The operator looks, and dies after so many of its actions."""
+    """The operator looks, and dies after so many of its actions; a quota may keep it from making runs."""
 
     survives: int = 9
+    is_forbidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ EDITS = st.one_of(
 STEPS = st.lists(
     st.one_of(
         st.builds(Advance, st.integers(1, 100)),
-        st.builds(Look, st.sampled_from([0, 1, 9, 9, 9])),
+        st.builds(Look, st.sampled_from([0, 1, 9, 9, 9]), st.sampled_from([False, False, True])),
         st.just(Look()),
         st.builds(End, st.sampled_from([Phase.COMPLETED, Phase.FAILED, Phase.SKIPPED])),
         st.builds(Edit, EDITS, st.booleans()),
@@ -117,6 +118,7 @@ class World:
     is_known: bool = False  # to the operator
     was_suspended: bool = False  # as the operator knows
     forgiven: int = 0  # runs that were finished when an edit lifted a pause
+    forbidden: str | None = None  # why no run could be made at the last look
     busy_at: datetime = CREATED  # nothing ends in the second of another end or of a look: rows of their own tell of that
 
     def __post_init__(self) -> None:
@@ -133,6 +135,7 @@ class World:
             runs=tuple(self.runs.values()),
             edited_at=self.edited_at,
             suspend_edited_at=self.suspend_edited_at,
+            forbidden=self.forbidden,
         )
 
     def unfinished(self) -> list[ChildRun]:
@@ -144,8 +147,8 @@ class World:
                 if self.now - self.looked_at > LONGEST_OUTAGE:
                     self.look(survives=9)
                 self.now += timedelta(minutes=minutes)
-            case Look(survives):
-                self.look(survives)
+            case Look(survives, is_forbidden):
+                self.look(survives, is_forbidden)
             case End(phase) if self.unfinished() and self.now > self.busy_at:
                 self.busy_at = self.now
                 run = self.unfinished()[0]
@@ -172,10 +175,15 @@ class World:
                 self.tokens += 1
                 self.token = None if is_withdrawn else f"token-{self.tokens}"
 
-    def look(self, survives: int) -> None:
+    def look(self, survives: int, is_forbidden: bool = False) -> None:
         self.busy_at = self.now
-        before = self.observed()
-        decision = decide(before, self.now)
+        self.maybe |= self.due_before_the_edit()
+        self.forbidden = None
+        decision = decide(self.observed(), self.now)
+        if is_forbidden and any(isinstance(action, CreateRun) for action in decision.actions):
+            self.forbidden = "exceeded quota"
+            decision = decide(self.observed(), self.now)
+            assert not any(isinstance(action, CreateRun) for action in decision.actions)
         kinds = [type(action) for action in decision.actions]
         assert kinds == sorted(kinds, key=[CreateRun, WriteStatus, DeleteRun].index), "runs, status, prunes"
         if CreateRun in kinds:
@@ -238,6 +246,13 @@ class World:
         if before is not None and is_paused(self.status) and before.observed_generation != self.generation:
             self.forgiven = len(self.finished)
         self.status = new
+
+    def due_before_the_edit(self) -> set[datetime]:
+        """Ticks of the schedule that the operator knows, up to the edit as far as it is told: no more of them than these may be told."""
+        known = self.status.effective_schedule
+        if known is None or known == self.asked_for().effective:
+            return set()
+        return set(Cron.parse(known.rpartition(" ")[0]).ticks_backward(min(self.edited_at or self.now, self.now), self.looked_at))
 
     def account_for_due_ticks(self) -> None:
         asked_for = self.asked_for()
@@ -314,6 +329,7 @@ CATCHES_UP = TWENTY | {"missed_run_policy": MissedRunPolicy.ALL}
 RESUMED: list[Step] = [Edit(("suspend", True)), Look(), Advance(100), Edit(("suspend", False)), Look()]
 CRASHED: list[Step] = [Advance(40), Look(1), Advance(30), End(Phase.FAILED), Advance(60), Look()]
 EDITED: list[Step] = [ByHand(), Advance(40), Look(), Advance(5), Edit(("schedule", EXPRESSIONS[2])), Look(), Advance(60), Look()]
+UNTOLD: list[Step] = [Look(), Edit(("schedule", EXPRESSIONS[2]), is_told=False), Advance(30)]
 ASKED: list[Step] = [
     ByHand(), Request(), Look(), Request(), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Request(), Look(), Request(True), Look(),
 ]  # fmt: skip
@@ -331,6 +347,7 @@ PAUSED: list[Step] = [
 @example({}, RESUMED)
 @example({}, CRASHED)
 @example({}, EDITED)
+@example({}, UNTOLD)
 @example(TWENTY, [*CRASHED, *EDITED, *RESUMED])
 @example({}, ASKED)
 @example({"concurrency_policy": ConcurrencyPolicy.REPLACE}, ASKED)

@@ -12,6 +12,7 @@ from tests.builders import NOW
 
 from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
+from retrain_operator.cluster.informer import ChangeType
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable, WatchEvent
 from retrain_operator.embedded.admission import ADMISSION
@@ -109,6 +110,34 @@ def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
 
     on = run_virtual(main, NOW)
     assert on.controller.cache.untold(SCHEDULE) == ()
+
+
+def test_a_standby_forgets_what_the_leader_has_told() -> None:
+    async def main(clock: VirtualClock) -> list[int]:
+        leader = Bench(clock)
+        standby = Controller(leader, clock)
+        found = []
+
+        def hear(resource: Resource, change: ChangeType, name: str, body: Body | None = None) -> None:
+            standby.take(resource, change, body or leader._stored(resource, name))
+            found.append(len(standby.cache.untold(SCHEDULE)))
+
+        await clock.sleep(61)
+        await leader.look()
+        [run] = leader.made
+        hear(SCHEDULES, "ADDED", SCHEDULE.name)
+        hear(RUNS, "ADDED", run)
+        body = leader._stored(RUNS, run)
+        leader.lose(run)
+        hear(RUNS, "DELETED", run, body)
+        await leader.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+        hear(SCHEDULES, "MODIFIED", SCHEDULE.name)  # an edit tells nothing
+        leader.controller.take(SCHEDULES, "MODIFIED", leader._stored(SCHEDULES, SCHEDULE.name))
+        await leader.look(times=2)
+        hear(SCHEDULES, "MODIFIED", SCHEDULE.name)
+        return found
+
+    assert run_virtual(main, NOW) == [0, 0, 1, 1, 0]
 
 
 @pytest.mark.parametrize("heard", [pytest.param(True, id="its deletion was told"), pytest.param(False, id="or not")])

@@ -139,7 +139,7 @@ class Action(StrEnum):
 class TickDecision(ApiModel):
     """What became of one tick, or of `count` ticks in a row that shared a fate; or of a request to start a run by hand."""
 
-    action: Action = Field(description="Run, Skip, or Wait for an unfinished run.")
+    action: Action = Field(description="Run, Skip, or Wait: for an unfinished run, or until a run can be made.")
     reason: str = Field(description="Why, one CamelCase word.")
     scheduled_time: Time = Field(description="The tick; the last one when count is above 1. Of a request, when it was first seen.")
     first_scheduled_time: Time | None = Field(None, description="The first tick, when count is above 1.")

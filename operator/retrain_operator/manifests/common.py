@@ -27,6 +27,11 @@ def belongs_to_schedule(owner_references: Sequence[Mapping[str, Any]]) -> bool:
     return any(each.get("kind") == "RetrainSchedule" for each in owner_references)
 
 
+def controller(owner_references: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The owner reference of the RetrainSchedule or RetrainJob that made the object."""
+    return next((each for each in owner_references if each.get("controller") and each.get("apiVersion") == API_VERSION), None)
+
+
 def run_id(metadata: ObjectMeta) -> str:
     """Unique for ever, also when a name is used again, because runs/<runId>/ is never overwritten."""
     return f"{metadata.name}-{metadata.uid[:8]}"

@@ -166,8 +166,6 @@ class Applier:
             await self.refresh(resource, metadata.key)
             raise Stale(f"{resource.kind} {metadata.key} was written by somebody else")
         self._notice(self._cache.put(resource, answer))
-        if resource is SCHEDULES:
-            self._cache.told(metadata.key)
 
     def _observe_tick_to_job(self, run: Key) -> None:
         entry = self._cache.runs.get(run)

@@ -1,5 +1,6 @@
 """What is known of the cluster: the newest state seen of each object, in as few bytes as the rules need."""
 
+import json
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -29,6 +30,7 @@ class ScheduleEntry:
     uid: str
     version: int
     seen_at: float
+    deleting: bool
     raw: bytes
 
 
@@ -63,7 +65,7 @@ class Cache:
         self.leases = WrittenLeases()
         self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
         self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
-        self._untold: defaultdict[Key, dict[str, ChildRun]] = defaultdict(dict)  # by schedule
+        self._untold: defaultdict[Key, dict[str, RunEntry]] = defaultdict(dict)  # by schedule; as they were seen last
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
         self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
@@ -74,11 +76,7 @@ class Cache:
 
     def untold(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that were made and are gone, and the schedule's status may not tell of them yet: what they were made for is done."""
-        return tuple(self._untold.get(schedule, {}).values())
-
-    def told(self, schedule: Key) -> None:
-        """The schedule's status tells of everything that was known of."""
-        self._untold.pop(schedule, None)
+        return tuple(run.child for run in self._untold.get(schedule, {}).values())
 
     def maybe_counted(self, schedule: Key, active: Collection[str]) -> list[Key]:
         """Runs that look unfinished, that the schedule's status does not call active, and that are older news than that status.
@@ -152,7 +150,7 @@ class Cache:
             entry = self.schedules.get(key)
             if entry is not None and entry.uid == uid:
                 del self.schedules[key]
-                self.told(key)
+                self._untold.pop(key, None)
             return [Item(Kind.SCHEDULE, key)]
         run = self.runs.get(key)
         if run is None or run.uid != uid:
@@ -187,9 +185,9 @@ class Cache:
         if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
             self.schedules[key] = replace(old, seen_at=self._monotonic())
             return []
-        if old is not None and old.uid != uid:  # deleted and made anew
-            self.told(key)
-        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), edge.slim(body))
+        if old is not None and key in self._untold:
+            self._forget_told(key, old, version, body)
+        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), "deletionTimestamp" in body["metadata"], edge.slim(body))
         return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
@@ -230,7 +228,16 @@ class Cache:
         if schedule is None or run.child.owner_uid != schedule.uid:
             return
         if run.version > schedule.version or not run.child.is_finished:
-            self._untold[schedule_key][key.name] = replace(run.child, gone=True, next_pending=False)
+            self._untold[schedule_key][key.name] = replace(run, child=replace(run.child, gone=True, next_pending=False), raw=None)
+
+    def _forget_told(self, key: Key, old: ScheduleEntry, version: int, body: Body) -> None:
+        """A status that was written after a run was seen last tells of it, whoever wrote it: a standby writes none."""
+        uid = body["metadata"]["uid"]
+        if old.uid == uid and json.loads(old.raw)["status"] == (body.get("status") or {}):
+            return
+        left = {name: run for name, run in self._untold.pop(key).items() if run.child.owner_uid == uid and run.version > version}
+        if left:
+            self._untold[key] = left
 
     def _replacing(self, run: Key) -> list[Key]:
         """Runs that were made to replace this one, or to replace one of those; nearest first."""

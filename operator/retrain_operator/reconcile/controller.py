@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -39,6 +39,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
+from retrain_operator.rules.telling import why_forbidden
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
@@ -236,13 +237,13 @@ class Controller:
         if item in self._failures or entry is None or entry.raw is None:
             return  # told once
         metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
-        note = f"{error.message}: grant the right or raise the quota; it is tried again"
-        self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, note))
+        self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why_forbidden(error.message)))
 
-    async def _reconcile(self, item: Item) -> None:
+    async def _reconcile(self, item: Item, forbidden: str | None = None) -> None:
+        """`forbidden`: why a schedule's runs cannot be made at the moment."""
         if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
             del self._unanswered[item]
-        view = await self._decide(item)
+        view = await self._decide(item, forbidden)
         if view is not None and view.decision.starts and (item in self._unanswered or self._age_s(view.resource, item.key) > FRESH_S):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
             # been made, and have gone with the object since.
@@ -263,6 +264,11 @@ class Controller:
                 self._observer.refused(view.metadata, refused.message, of_deploy=refused.of_deploy)
                 self.queue.add(item)
                 return
+            except Forbidden as error:
+                if isinstance(action, CreateRun) and view.resource is SCHEDULES:
+                    # All else goes on. Records that may go now may be what fills the quota.
+                    await self._reconcile(item, error.message)
+                raise
             except Unavailable:
                 if isinstance(action, CreateRun | CreateJob):
                     resource = RUNS if isinstance(action, CreateRun) else JOBS
@@ -283,7 +289,8 @@ class Controller:
         self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
-        self._unanswered.pop(item, None)  # nothing of it is asked for any more
+        if forbidden is None:
+            self._unanswered.pop(item, None)  # nothing of it is asked for any more
         self._agenda.set(item, view.decision.wake_at)
 
     def _record(self, item: Item, view: _View) -> None:
@@ -294,13 +301,13 @@ class Controller:
         """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""
         return min(self.cache.age_s(resource, key), self._clock.monotonic() - self._informers[resource].heard_at)
 
-    async def _decide(self, item: Item) -> _View | None:
+    async def _decide(self, item: Item, forbidden: str | None = None) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
             schedule = await self._observer.schedule(item.key, self._now())
             if schedule is None:
                 return None
-            decision = schedule_rules.decide(schedule, self._now())
+            decision = schedule_rules.decide(replace(schedule, forbidden=forbidden), self._now())
             return _View(SCHEDULES, schedule.metadata, schedule.status.given_json(), decision)
         run = await self._observer.run(item.key, self._now())
         if run is None:

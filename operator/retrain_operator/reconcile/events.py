@@ -17,6 +17,7 @@ from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.decision import Event
 
 QUEUE_MAX = 10_000  # a burst larger than this loses events, never runs
+DRAIN_S = 2.0  # at the end, for what is still to be written: the lease is given away only then
 NOTE_MAX = 1024  # the API server refuses a longer note
 REPORTER = "retrain.dev/retrain-operator"
 _KINDS = {Kind.SCHEDULE: SCHEDULES.kind, Kind.RUN: RUNS.kind}
@@ -30,6 +31,7 @@ class _Told:
     metadata: ObjectMeta
     event: Event
     time: str
+    id: str  # of the Event, so that one that was being written at the end is not written twice
 
 
 def fields_of(kind: str, metadata: ObjectMeta, event: Event) -> dict[str, object]:
@@ -47,33 +49,47 @@ class EventRecorder:
         self._instance = instance
         self._calm = calm
         self._queue: asyncio.Queue[_Told] = asyncio.Queue(QUEUE_MAX)
+        self._next: _Told | None = None  # taken out, and not written yet
 
     def record(self, item: Item, metadata: ObjectMeta, event: Event) -> None:
         """Log `event` of the object now, and tell of it on the object soon."""
         kind = _KINDS[item.kind]
         log.info("%s: %s: %s", item, event.reason, event.note, extra={"fields": fields_of(kind, metadata, event)})
-        told = _Told(kind, metadata, event, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"))
+        told = _Told(kind, metadata, event, self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ"), uuid.uuid4().hex[:16])
         try:
             self._queue.put_nowait(told)
         except asyncio.QueueFull:
             log.warning("%s/%s: event %s is lost: too many wait", metadata.namespace, metadata.name, event.reason)
 
     async def run(self) -> None:
-        """Write what was recorded, until cancelled."""
-        while True:
-            told = await self._queue.get()
-            await self._calm()
-            try:
-                await self._cluster.create(EVENTS, told.metadata.namespace, self._body(told))
-            except ClusterError as error:
-                log.warning("%s/%s: event %s is lost: %s", told.metadata.namespace, told.metadata.name, told.event.reason, error)
+        """Write what was recorded, until cancelled; then what is left of it, as far as DRAIN_S goes."""
+        try:
+            while True:
+                self._next = await self._queue.get()
+                await self._calm()
+                await self._write(self._next)
+        finally:
+            left = asyncio.ensure_future(self._drain())
+            await asyncio.wait([left], timeout=DRAIN_S)
+            left.cancel()
+
+    async def _drain(self) -> None:
+        while self._next is not None or not self._queue.empty():
+            await self._write(self._next or self._queue.get_nowait())
+
+    async def _write(self, told: _Told) -> None:
+        try:
+            await self._cluster.create(EVENTS, told.metadata.namespace, self._body(told))
+        except ClusterError as error:
+            log.warning("%s/%s: event %s is lost: %s", told.metadata.namespace, told.metadata.name, told.event.reason, error)
+        self._next = None
 
     def _body(self, told: _Told) -> dict[str, object]:
         metadata, event = told.metadata, told.event
         return {
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
-            "metadata": {"name": f"{metadata.name}.{uuid.uuid4().hex[:16]}", "namespace": metadata.namespace},
+            "metadata": {"name": f"{metadata.name}.{told.id}", "namespace": metadata.namespace},
             "eventTime": told.time,
             "reportingController": REPORTER,
             "reportingInstance": self._instance[:128],

@@ -7,8 +7,9 @@ from datetime import datetime
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus, attempt_name
 from retrain_operator.api.names import Key
-from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, Cluster, Resource
+from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
+from retrain_operator.manifests.common import controller
 from retrain_operator.manifests.guard import guard_key
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
@@ -99,6 +100,8 @@ class Observer:
             unnoted=self._is_unnoted(key, observed),
         )
         if entry.child.phase.is_finished:
+            if entry.child.next_pending:
+                observed = replace(observed, orphaned=await self._is_orphaned(observed.metadata))
             if entry.child.telling:
                 observed = replace(
                     observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(Item(Kind.RUN, key))
@@ -115,9 +118,28 @@ class Observer:
                 return replace(observed, pod=edge.pod_end(pods.items))
             made_by = stuck_if_made_by(observed.status, observed.spec, now)
             return replace(observed, stuck=edge.why_not_running(pods.items, made_by=made_by))
+        if job is None and await self._is_orphaned(observed.metadata):
+            return replace(observed, orphaned=True)
         if job is None:
             return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
         return observed
+
+    async def _is_orphaned(self, metadata: ObjectMeta) -> bool:
+        """Whether the schedule that made the run, or its first attempt, is gone or being deleted. The garbage collector comes later."""
+        owner = controller(metadata.owner_references)
+        if owner is not None and owner["kind"] == RUNS.kind:
+            root = await self._cluster.get(RUNS, Key(metadata.namespace, owner["name"]))
+            if root is None or not _lives(root, owner["uid"]):
+                return True
+            owner = controller(root["metadata"].get("ownerReferences") or ())
+        if owner is None or owner["kind"] != SCHEDULES.kind:
+            return False
+        key = Key(metadata.namespace, owner["name"])
+        known = self._cache.schedules.get(key)
+        if known is not None and known.uid == owner["uid"]:
+            return known.deleting
+        found = await self._cluster.get(SCHEDULES, key)  # the watches are not in step
+        return found is None or not _lives(found, owner["uid"])
 
     async def _guarded(self, key: Key, entry: RunEntry, observed: RunObserved, spec: RetrainJobSpec) -> RunObserved:
         """With the guard of a run that has no Job."""
@@ -177,6 +199,11 @@ class Observer:
     def _refusal(self, metadata: ObjectMeta) -> str | None:
         generation, message = self._refusals.get(metadata.uid, (None, None))
         return message if generation == metadata.generation else None
+
+
+def _lives(body: Body, uid: str) -> bool:
+    metadata = body["metadata"]
+    return metadata["uid"] == uid and "deletionTimestamp" not in metadata
 
 
 def _follows(following: ChildRun, observed: RunObserved) -> bool:

@@ -16,11 +16,11 @@ _RANKS = {Phase.RUNNING: 0, Phase.FAILED: 1, Phase.PENDING: 2}  # of a failed on
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Run, at once; Wait, for a run to finish; or Skip."""
+    """Run, at once; Wait, for a run to finish or until one can be made; or Skip."""
 
     action: Action
     reason: str = ""  # of Wait and Skip
-    run: str | None = None  # the one that is in the way, or that is replaced
+    run: str | None = None  # the one that is in the way, if it waits for one, or that is replaced
 
 
 def unfinished(schedule: ObjectMeta, runs: Sequence[ChildRun]) -> tuple[ChildRun, ...]:
@@ -70,6 +70,11 @@ def for_request(policy: ConcurrencyPolicy, schedule: ObjectMeta, runs: Sequence[
     if policy in _WAIT_REASONS:
         return Verdict(Action.WAIT, _WAIT_REASONS[policy], active[0].name)
     return Verdict(Action.RUN, run=_to_replace(active).name)
+
+
+def unless_forbidden(verdict: Verdict, *, is_forbidden: bool) -> Verdict:
+    """What would start waits while no run can be made."""
+    return Verdict(Action.WAIT, reasons.CREATE_FAILED) if is_forbidden and verdict.action is Action.RUN else verdict
 
 
 def _to_replace(active: Sequence[ChildRun]) -> ChildRun:

@@ -16,6 +16,7 @@ from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.run_status import write
 
 SLOT_RECHECK = timedelta(minutes=15)  # how late the record of a model goes that is nothing to go back to any more
+ORPHAN_RECHECK = timedelta(seconds=10)  # the garbage collector takes it, or its owner off it: this is only for a lost event
 ATTEMPTS_RECHECK = timedelta(minutes=1)  # how late the first of several attempts goes after the last
 
 
@@ -69,6 +70,8 @@ def _try_again(
         return write(observed, acknowledged)  # held; released, it goes on
     if now < following.time:
         return replace(write(observed, acknowledged), wake_at=following.time)
+    if observed.orphaned:  # what is made now would have its owner too, and might miss that the owner is taken off all of them
+        return replace(write(observed, acknowledged), wake_at=now + ORPHAN_RECHECK)
     create = CreateRun(retry_run(observed.metadata, spec, following.job))
     # Made first: a crash between the two finds it by its name.
     return Decision(actions=(create, WriteStatus(made.to_json())), events=(event,))

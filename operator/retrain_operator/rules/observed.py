@@ -89,6 +89,7 @@ class ScheduleObserved:
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
+    forbidden: str | None = None  # why no run can be made at the moment: a right or a quota is missing
     slot: SlotObserved | None = None  # read only when a rollback or a release is asked for or under way
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
@@ -179,6 +180,7 @@ class RunObserved:
     next_made: bool = False  # its next attempt exists
     next_taken: bool = False  # the name of its next attempt belongs to something else
     unnoted: bool = False  # the attempt before it has not noted that it was made, and would make it again
+    orphaned: bool = False  # the schedule that made it is gone or going, and it goes too; looked up only before a Job or another attempt
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
     log: LogRead | None = None  # only while it runs
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy

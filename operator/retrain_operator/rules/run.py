@@ -12,7 +12,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import find
 from retrain_operator.rules.data_age import without_stale_check
 from retrain_operator.rules.decision import CreateJob, Decision, Event, TakeGuard, WriteStatus
-from retrain_operator.rules.finished import after_the_end
+from retrain_operator.rules.finished import ORPHAN_RECHECK, after_the_end
 from retrain_operator.rules.observed import GuardState, JobState, RunObserved
 from retrain_operator.rules.outcome import RunEnd, run_end
 from retrain_operator.rules.progress import mirrored
@@ -103,6 +103,8 @@ def _without_job(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> 
     if observed.waits_for is not None:
         message = f"RetrainJob {observed.waits_for}, which it replaces, is being ended"
         return write(observed, going(observed, Phase.PENDING, reasons.REPLACING, message, now))
+    if observed.orphaned:
+        return Decision(wake_at=now + ORPHAN_RECHECK)
     return _start(observed, spec, now)
 
 

@@ -35,11 +35,17 @@ def event_of(decision: TickDecision, by: str | None = None) -> Event:
     if decision.action is Action.RUN:
         return Event("Normal", reasons.RUN_CREATED, f"{subject} made RetrainJob {decision.job}{requested(by)}", details)
     if decision.action is Action.WAIT:
-        note = f"{subject} {waits} for the unfinished RetrainJob {decision.job}{requested(by)}"
+        what = f" for the unfinished RetrainJob {decision.job}" if decision.job else ": no RetrainJob can be made at the moment"
+        note = f"{subject} {waits}{what}{requested(by)}"
         return Event("Normal", reasons.TICK_WAITS, note, details)
     job = f" (RetrainJob {decision.job})" if decision.job else ""
     note = f"{subject} made no run: {decision.reason}{job}{requested(by)}"
     return Event("Normal" if decision.reason in _EXPECTED else "Warning", reasons.TICK_SKIPPED, note, details)
+
+
+def why_forbidden(message: str) -> str:
+    """Of a create that the API server forbids with this message, and what to do."""
+    return f"{message}: grant the right or raise the quota; it is tried again"
 
 
 def requested(by: str | None) -> str:

@@ -8,9 +8,10 @@ from itertools import groupby, islice, takewhile
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.schedule import Action, ConcurrencyPolicy, MissedRunPolicy, RetrainScheduleSpec, TickDecision
 from retrain_operator.cron import Cron
+from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
-from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick
+from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick, unless_forbidden
 from retrain_operator.rules.missed import in_turn, is_missed
 from retrain_operator.rules.observed import ChildRun
 
@@ -71,8 +72,9 @@ def plan(
     waited: TickDecision | None,
     next_tick: datetime | None,
     now: datetime,
+    is_forbidden: bool = False,
 ) -> TickPlan:
-    """Fate of every tick in (floor, now]. `waited` tells of those that are known to wait.
+    """Fate of every tick in (floor, now]. `waited` tells of those that are known to wait. `is_forbidden`: no run can be made.
 
     The ticks that get a turn (missedRunPolicy) start unless something forbids it; one that has to wait for a run (concurrencyPolicy) keeps
     itself and the newer ones due. The other ticks are passed over.
@@ -80,7 +82,7 @@ def plan(
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
     if not due:
         return TickPlan(floor, wake_at=next_tick)
-    look = _Look(spec, schedule, runs, held, waited, now)
+    look = _Look(spec, schedule, runs, held, waited, now, is_forbidden)
     fates: dict[datetime, TickDecision] = {}
     starts: list[Start] = []
     waits = None
@@ -124,7 +126,10 @@ def dropped(
     `effective` is the schedule before the edit, as the status tells it, and `since` how far it was decided. `floor`: the edit.
     """
     expression, _, zone = effective.rpartition(" ")
-    old = Cron.parse(expression, zone)
+    try:
+        old = Cron.parse(expression, zone)
+    except InvalidSpec:  # zones go out of the time zone database, and an edit is how that is mended: nobody can tell what was due
+        return [waited.model_copy(update={"action": Action.SKIP, "reason": reasons.SUPERSEDED, "time": now})] if waited else []
     until = max(floor, waited.scheduled_time) if waited else floor
     ticks = [
         tick
@@ -155,6 +160,7 @@ class _Look:
     held: Held
     waited: TickDecision | None
     now: datetime
+    is_forbidden: bool
 
     def is_out(self, tick: datetime) -> bool:
         """Whether it does not start, whatever else runs."""
@@ -166,7 +172,9 @@ class _Look:
         for start in starts:
             runs.append(about_to_be_made(self.schedule, tick_run_name(self.schedule.name, start.tick), self.now, start.replaces))
         in_line = self.spec.missed_run_policy is MissedRunPolicy.ALL
-        return for_tick(self.spec.concurrency_policy, tick, self.schedule, runs, in_line=in_line, is_missed=is_missed(tick, self.now))
+        missed = is_missed(tick, self.now)
+        verdict = for_tick(self.spec.concurrency_policy, tick, self.schedule, runs, in_line=in_line, is_missed=missed)
+        return unless_forbidden(verdict, is_forbidden=self.is_forbidden)
 
     def fate(self, tick: datetime, verdict: Verdict) -> TickDecision:
         """Of a tick that does not wait."""

@@ -78,7 +78,7 @@ def _told(answer: TickDecision) -> str:
         case Action.RUN:
             return f"retrainjob/{answer.job} created"
         case Action.WAIT:
-            return f"waits for {answer.job or 'an unfinished run'}: {answer.reason}"
+            return f"waits for {answer.job or 'its run to be made'}: {answer.reason}"
         case Action.SKIP:
             return f"no run: {answer.reason}" + (f" ({answer.job})" if answer.job else "")
 
