@@ -10,7 +10,7 @@ from tests.builders import NOW, owner
 from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.memory import MemoryCluster
-from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, AlreadyExists, Body, Resource, Unavailable
+from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, AlreadyExists, Body, Forbidden, Resource, Unavailable
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.manifests.guard import lease_name
 from retrain_operator.reconcile.apply import Applier, Stale
@@ -169,6 +169,25 @@ def test_deleted_after_its_guard_was_taken_it_makes_no_job(bench: Play) -> None:
 
         on.cluster.before_write = delete
         assert "create Job a" not in await on.look(times=2)
+
+    bench(steps)
+
+
+def test_a_job_that_a_quota_forbids_is_told_once_and_made_when_it_may_be(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        def full(method: str, resource: Resource, key: Key) -> None:
+            if resource is JOBS:
+                raise Forbidden("exceeded quota", status=403)
+
+        on.cluster.before_write = full
+        await on.run("a")
+        assert await on.look() == ["create Lease guard", "patch_status RetrainJob a", "patch_status RetrainJob a"]  # its claim, and why
+        assert on.phase() == ("Pending", "CreateFailed")
+        assert await on.look(times=3) == []
+        on.cluster.before_write = None
+        assert await on.look() == ["create Job a"]
+        assert await on.look() == ["patch_status RetrainJob a"]
+        assert on.phase() == ("Pending", "Pending")
 
     bench(steps)
 
