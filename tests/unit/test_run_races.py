@@ -173,6 +173,28 @@ def test_deleted_after_its_guard_was_taken_it_makes_no_job(bench: Play) -> None:
     bench(steps)
 
 
+def test_a_held_replacement_ends_the_attempt_that_came_meanwhile_when_it_may_go_on(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a", retry={"limit": 1, "baseSeconds": 1, "jitter": 0})
+        await on.look()
+        await on.run("b", replaces="a", suspend=True)
+        failed = {"type": "Failed", "status": "True", "lastTransitionTime": "2026-03-02T12:00:00Z"}
+        on.cluster.store.patch_status(JOBS, ROOT, {"conditions": [failed]})
+        on.hear(JOBS, "a")
+        await on.look()
+        await on.clock.sleep(5)
+        await on.look()
+        on.hear(RUNS, "a-r1")
+        assert "create Job a-r1" in await on.look("a-r1")
+        await on.cluster.patch(RUNS, Key("ml", "b"), {"spec": {"suspend": False}})
+        on.hear(RUNS, "b")
+        await on.look("b")
+        assert on.phase("b") == ("Pending", "Replacing")
+        assert "delete Job a-r1" in await on.look("a-r1")
+
+    bench(steps)
+
+
 def test_a_job_that_a_quota_forbids_is_told_once_and_made_when_it_may_be(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         def full(method: str, resource: Resource, key: Key) -> None:
