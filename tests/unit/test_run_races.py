@@ -10,7 +10,7 @@ from tests.builders import NOW, owner
 from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.memory import MemoryCluster
-from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, AlreadyExists, Body, Resource, Unavailable
+from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, AlreadyExists, Body, Forbidden, Resource, Unavailable
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.manifests.guard import lease_name
 from retrain_operator.reconcile.apply import Applier, Stale
@@ -169,6 +169,47 @@ def test_deleted_after_its_guard_was_taken_it_makes_no_job(bench: Play) -> None:
 
         on.cluster.before_write = delete
         assert "create Job a" not in await on.look(times=2)
+
+    bench(steps)
+
+
+def test_a_held_replacement_ends_the_attempt_that_came_meanwhile_when_it_may_go_on(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a", retry={"limit": 1, "baseSeconds": 1, "jitter": 0})
+        await on.look()
+        await on.run("b", replaces="a", suspend=True)
+        failed = {"type": "Failed", "status": "True", "lastTransitionTime": "2026-03-02T12:00:00Z"}
+        on.cluster.store.patch_status(JOBS, ROOT, {"conditions": [failed]})
+        on.hear(JOBS, "a")
+        await on.look()
+        await on.clock.sleep(5)
+        await on.look()
+        on.hear(RUNS, "a-r1")
+        assert "create Job a-r1" in await on.look("a-r1")
+        await on.cluster.patch(RUNS, Key("ml", "b"), {"spec": {"suspend": False}})
+        on.hear(RUNS, "b")
+        await on.look("b")
+        assert on.phase("b") == ("Pending", "Replacing")
+        assert "delete Job a-r1" in await on.look("a-r1")
+
+    bench(steps)
+
+
+def test_a_job_that_a_quota_forbids_is_told_once_and_made_when_it_may_be(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        def full(method: str, resource: Resource, key: Key) -> None:
+            if resource is JOBS:
+                raise Forbidden("exceeded quota", status=403)
+
+        on.cluster.before_write = full
+        await on.run("a")
+        assert await on.look() == ["create Lease guard", "patch_status RetrainJob a", "patch_status RetrainJob a"]  # its claim, and why
+        assert on.phase() == ("Pending", "CreateFailed")
+        assert await on.look(times=3) == []
+        on.cluster.before_write = None
+        assert await on.look() == ["create Job a"]
+        assert await on.look() == ["patch_status RetrainJob a"]
+        assert on.phase() == ("Pending", "Pending")
 
     bench(steps)
 

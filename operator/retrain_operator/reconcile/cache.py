@@ -20,6 +20,8 @@ Body = Mapping[str, Any]
 T = TypeVar("T")
 
 TOMBSTONES_MAX = 10_000  # a list or an answer that is late by more deletions than this is corrected by the next resync
+ATTEMPTS_MAX = 100  # as the CRD says of `attempt`
+_ATTEMPT = re.compile(r"^(.+)-r(\d+)$")  # as api.job.attempt_name writes it
 _OWN_NAME = re.compile(r"^(.+)-(\d+|d\d+|m[0-9a-f]{10})$")  # as ticks, drift and requests name their runs
 
 
@@ -244,10 +246,12 @@ class Cache:
         found: dict[Key, None] = {}
         waiting = [run]
         while waiting:
-            for key in sorted(self._replacements.get(waiting.pop(0), ())):
-                if key not in found:
-                    found[key] = None
-                    waiting.append(key)
+            replaced = waiting.pop(0)
+            for each in (replaced, *self._attempts(replaced, later=False)):
+                for key in sorted(self._replacements.get(each, ())):
+                    if key not in found:
+                        found[key] = None
+                        waiting.append(key)
         return list(found)
 
     def _replaced_by(self, run: Key) -> list[Key]:
@@ -255,9 +259,25 @@ class Cache:
         found: list[Key] = []
         entry = self.runs.get(run)
         while entry is not None and entry.child.replaces is not None and (key := Key(run.namespace, entry.child.replaces)) not in found:
-            found.append(key)
+            found += [key, *self._attempts(key, later=True)]
             entry = self.runs.get(key)
         return found
+
+    def _attempts(self, run: Key, *, later: bool) -> list[Key]:
+        """The attempts after this one, or those before it: who replaces one of them replaces what is tried again and again."""
+        entry = self.runs.get(run)
+        if entry is None or not (entry.child.has_next if later else entry.child.root_uid):
+            return []
+        root_uid = entry.child.root_uid or entry.uid
+        own = _ATTEMPT.match(run.name) if entry.child.root_uid else None
+        root, number = (own[1], int(own[2])) if own else (run.name, 0)
+        names = (
+            [f"{root}-r{each}" for each in range(number + 1, ATTEMPTS_MAX)]
+            if later
+            else [root, *(f"{root}-r{n}" for n in range(1, number))]
+        )
+        keys = [Key(run.namespace, name) for name in names]
+        return [key for key in keys if key in self.runs and root_uid in (self.runs[key].uid, self.runs[key].child.root_uid)]
 
     def _concerned(self, run: Key) -> list[Item]:
         return [Item(Kind.RUN, key) for key in (*self._replaced_by(run), *self._replacing(run)) if key != run and key in self.runs]

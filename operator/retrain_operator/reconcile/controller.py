@@ -240,7 +240,7 @@ class Controller:
         self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why_forbidden(error.message)))
 
     async def _reconcile(self, item: Item, forbidden: str | None = None) -> None:
-        """`forbidden`: why a schedule's runs cannot be made at the moment."""
+        """`forbidden`: why what the item asks for, a run or a Job, cannot be made at the moment."""
         if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
             del self._unanswered[item]
         view = await self._decide(item, forbidden)
@@ -265,8 +265,8 @@ class Controller:
                 self.queue.add(item)
                 return
             except Forbidden as error:
-                if isinstance(action, CreateRun) and view.resource is SCHEDULES:
-                    # All else goes on. Records that may go now may be what fills the quota.
+                if forbidden is None and (isinstance(action, CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)):
+                    # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
                     await self._reconcile(item, error.message)
                 raise
             except Unavailable:
@@ -312,7 +312,7 @@ class Controller:
         run = await self._observer.run(item.key, self._now())
         if run is None:
             return None
-        return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(run, self._now()))
+        return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(replace(run, forbidden=forbidden), self._now()))
 
     def _count(self, view: _View, write: WriteStatus) -> None:
         count(self.metrics, view.resource, view.decision, before=view.status, after=write.status)

@@ -174,6 +174,7 @@ class RunObserved:
     job: JobState | None = None  # of a finished run it is read afresh
     pod: PodEnd | None = None  # read only once the Job has ended; None then means that the pod is gone
     refused: str | None = None  # why the API server refused the Job, or the next attempt
+    forbidden: str | None = None  # why no Job can be made at the moment: a right or a quota is missing
     guard: GuardObserved = GuardObserved(GuardState.FREE)  # read only while it has no Job
     replaced_by: str | None = None  # run that was made to replace it
     waits_for: str | None = None  # run that it replaces, while that has not finished
