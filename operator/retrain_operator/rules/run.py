@@ -82,8 +82,12 @@ def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: d
     ready = find(observed.status.conditions, READY)
     if ready is not None and ready.reason in _WITHOUT_POD:
         return write(observed, going(observed, Phase.PENDING, reasons.PENDING, WAITS_FOR_POD, now))
+    if observed.late is not None:
+        message = f"its pod does not run yet: {observed.late}"
+        written = write(observed, going(observed, Phase.PENDING, reasons.POD_NOT_RUNNING, message, now))
+        return replace(written, wake_at=look_again_at(observed.status, spec, job, now))
     # The default status says Pending already; a write for it would tell nothing.
-    return Decision(wake_at=look_again_at(spec, job, now))
+    return Decision(wake_at=look_again_at(observed.status, spec, job, now))
 
 
 _WITHOUT_POD = (reasons.QUEUED, reasons.SUSPENDED, reasons.REPLACING, reasons.GUARD_ENDING)  # what was told before its Job could run

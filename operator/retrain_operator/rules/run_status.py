@@ -30,7 +30,9 @@ def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: d
         "attempt": _attempt(observed),
     }
     if phase is not Phase.RUNNING:
-        changes |= {"progress": None, "summary": None}
+        changes |= {"progress": None, "summary": RunSummary(result=reason) if reason != reasons.PENDING else None}
+    elif old.phase is not Phase.RUNNING:
+        changes["summary"] = None  # what it waited for
     if job is not None:
         changes |= {"job_name": job.name, "start_time": old.start_time or job.start_time}
     return old.model_copy(update=changes)
@@ -105,7 +107,7 @@ def _transition(old: RetrainJobStatus, new: RetrainJobStatus) -> Event | None:
         return None
     if new.phase is Phase.RUNNING and old.phase is not Phase.RUNNING:
         return Event("Normal", reasons.RUN_STARTED, f"Job {new.job_name} runs")
-    return Event("Normal", ready.reason, ready.message)
+    return Event("Warning" if ready.reason == reasons.POD_NOT_RUNNING else "Normal", ready.reason, ready.message)
 
 
 def _details(observed: RunObserved, status: RetrainJobStatus) -> dict[str, object]:
