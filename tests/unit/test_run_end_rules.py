@@ -242,6 +242,12 @@ def test_what_it_waited_for_is_not_said_of_a_run_that_runs() -> None:
     assert (write.status["phase"], write.status.get("summary")) == ("Running", None)
 
 
+def test_a_deadline_that_ends_a_run_whose_pod_never_ran_does_not_hide_why() -> None:
+    (write,) = decide(run(job=job_failed("DeadlineExceeded", "too long"), status=LATE), at("12:05")).actions
+    assert isinstance(write, WriteStatus)
+    assert write.status["error"]["message"] == f"too long; until then: its pod does not run yet: {STUCK}"
+
+
 UNWATCHED = [
     pytest.param({"ready": 1}, ["look at 12:05:05"], id="it goes on"),
     pytest.param({"owner_uid": "before"}, ["look at 12:05:05"], id="a leftover of an earlier run of the name: its end is waited for"),

@@ -41,6 +41,11 @@ def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: d
 def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: DuplicateGuard | None = None) -> Decision:
     """The final status. `guard`: what kept the run from starting."""
     old, generation, job = observed.status, observed.metadata.generation, observed.job
+    before = find(old.conditions, READY)
+    if end.error and end.error.reason == reasons.DEADLINE_EXCEEDED and before and before.reason == reasons.POD_NOT_RUNNING:
+        # A deadline that is over says nothing of an image that could not be pulled.
+        message = f"{end.error.message}; until then: {before.message}"
+        end = replace(end, error=end.error.model_copy(update={"message": message}))
     started = old.start_time or (job.start_time if job else None)
     completed = (job.end_time if job else None) or now
     duration = completed - started if started is not None else None
