@@ -193,6 +193,12 @@ PENDING = [
         ["write Pending Queued", QUEUED],
         id="queued: that does not count",
     ),
+    pytest.param(
+        run(job=job_state(suspended=True, start_time=None), queueName="gpu"),
+        "12:05",
+        ["write Pending Queued", f"{QUEUED.removesuffix('a queue')}queue gpu"],
+        id="queued: which queue",
+    ),
 ]
 
 

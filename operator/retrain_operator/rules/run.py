@@ -72,7 +72,8 @@ def _unreadable(observed: RunObserved, problem: InvalidSpec, now: datetime) -> D
 
 def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: datetime) -> Decision:
     if job.suspended:
-        message = "its Job is suspended and waits for admission by a queue"
+        queue = f"queue {spec.queue_name}" if spec.queue_name is not None else "a queue"
+        message = f"its Job is suspended and waits for admission by {queue}"
         return write(observed, going(observed, Phase.PENDING, reasons.QUEUED, message, now))
     if job.ready > 0:
         running = going(observed, Phase.RUNNING, reasons.RUNNING, "its pod runs", now)
