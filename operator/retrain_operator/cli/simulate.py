@@ -50,7 +50,7 @@ def add_to(commands: "Commands") -> None:
         "--down", type=_interval, action="append", default=[], metavar="FROM/TO", help="the operator is down in this interval; repeatable"
     )
     parser.add_argument("--all", action="store_true", help="print every line, also where nothing remarkable happens")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="json: one object per schedule")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object per schedule")
     parser.set_defaults(run=run)
 
 
