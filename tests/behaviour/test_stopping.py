@@ -99,6 +99,17 @@ async def test_a_pod_that_cannot_run_fails_the_run_and_frees_its_schedule(world:
     assert told["status"]["consecutiveFailures"] == 1
 
 
+async def test_a_pod_that_does_not_run_is_told_of(world: World) -> None:
+    stuck = trainer(TRAINED)
+    stuck["trainer"] |= {"image": "registry.example/no-such-image:1"}
+    await world.create(RUNS, run("stuck", stuck))
+    async with world.operator():
+        told = await world.wait_for(RUNS, "stuck", lambda body: "jobName" in body["status"])
+    ready = condition(told, "Ready")
+    assert (phase(told), ready["status"], ready["reason"]) == ("Pending", "False", "PodNotRunning")
+    assert "ErrImagePull" in ready["message"] or "ImagePullBackOff" in ready["message"]
+
+
 async def test_a_finished_run_expires(world: World) -> None:
     await world.create(RUNS, run("short", trainer(TRAINED, ttlSecondsAfterFinished=1)))
     await world.create(RUNS, run("of-a-schedule", trainer(TRAINED, schedule="churn", ttlSecondsAfterFinished=0)))

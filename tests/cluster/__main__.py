@@ -34,13 +34,15 @@ def _up(binaries: Path, options: argparse.Namespace) -> int:
     # Here, because `build` must work before anything is installed.
     from tests.cluster.component import StartFailed
     from tests.cluster.controlplane import ControlPlane, KubectlError
+    from tests.cluster.install import TRAINER_IMAGE
     from tests.cluster.node import NodeThread
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # both end it the same way: tidily
     started = time.monotonic()
+    images = {TRAINER_IMAGE: [sys.executable, "-m", "retrain_trainer"], **dict(options.image)}
     say_to_stderr("starting etcd, kube-apiserver, kube-controller-manager and a local node: about 5 seconds")
     try:
-        with ControlPlane(binaries) as control_plane, NodeThread(control_plane, dict(options.image)):
+        with ControlPlane(binaries) as control_plane, NodeThread(control_plane, images):
             for path in options.crds:
                 _apply(control_plane, path)
             if options.crds:
@@ -71,12 +73,17 @@ def _apply(control_plane: "ControlPlane", path: Path) -> None:
 
 def _how_to_use(kubeconfig: Path, binaries: Path, took_s: float) -> str:
     return f"""\
-ready after {took_s:.1f} s. In another terminal:
+ready after {took_s:.1f} s. In every other terminal first:
 
     export KUBECONFIG={kubeconfig}
-    export PATH={binaries}{os.pathsep}$PATH    # its own kubectl; any other works too
-    kubectl get nodes
+    export PATH={Path(sys.executable).parent}{os.pathsep}{binaries}{os.pathsep}$PATH    # retrain, kubectl-retrain, kubectl
 
+Then the operator in one, and kubectl in the next:
+
+    retrain operator
+    kubectl apply -f manifests/examples/03-run-once.yaml && kubectl get rtj --watch
+
+The image retrain-trainer, of whatever registry and tag, is this checkout's trainer.
 Pods run as local processes, with no isolation; this is for development only.
 Ctrl-C here stops the cluster and deletes everything in it."""
 

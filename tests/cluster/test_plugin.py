@@ -40,6 +40,13 @@ def test_kubectl_finds_it_and_hands_its_exit_code_on(control_plane: ControlPlane
     assert missing.stderr.startswith('kubectl retrain: retrainjobs "nothing" not found')
 
 
+def test_what_a_person_asked_for_does_not_read_as_if_the_operator_had(control_plane: ControlPlane, objects: str) -> None:
+    control_plane.kubectl("retrain", "suspend", "churn", "-n", objects)
+    fields = json.loads(control_plane.kubectl("get", "rts", "churn", "-n", objects, "-o", "json", "--show-managed-fields").stdout)
+    managers = {each["manager"] for each in fields["metadata"]["managedFields"]}
+    assert managers == {"kubectl-client-side-apply", "kubectl-retrain"}
+
+
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

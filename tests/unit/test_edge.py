@@ -319,7 +319,7 @@ def made(time: str, conditions: list[Body] | None = None) -> Body:
 @pytest.mark.parametrize(
     ("pods", "expected"),
     [
-        pytest.param([], "it has no pod", id="no pod"),
+        pytest.param([], "it has no pod, and the events of its Job say why", id="no pod"),
         pytest.param([pending(conditions=UNSCHEDULED)], "Unschedulable: 0/1 nodes are available", id="no node has room"),
         pytest.param([held_up("ErrImagePull", "no such image")], "ErrImagePull: no such image", id="its image cannot be pulled"),
         pytest.param([held_up("ContainerCreating")], "ContainerCreating", id="nothing more is told"),

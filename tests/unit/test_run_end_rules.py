@@ -21,13 +21,13 @@ from tests.builders import (
 )
 from tests.unit.run_table import decided, seen
 
-from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus, Retry, RunError, Stopping
+from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus, Retry, RunError, RunSummary, Stopping
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules.decision import CreateRun, WriteStatus
 from retrain_operator.rules.observed import RunObserved
 from retrain_operator.rules.retry import next_attempt, pause_s
 from retrain_operator.rules.run import decide
-from retrain_operator.rules.stopping import is_overdue
+from retrain_operator.rules.stopping import is_late, is_overdue
 
 NAME = tick_name("12:00")
 REPLACED = Stopping(reason="Replaced", message="RetrainJob new replaces it", time=at("12:05"))
@@ -36,6 +36,8 @@ STUCK = "ErrImagePull: no such image"
 
 def going(reason: str = "Running", phase: Phase = Phase.RUNNING, message: str = "its pod runs", **fields: Any) -> RetrainJobStatus:
     base: dict[str, Any] = {"observed_generation": 1, "phase": phase, "attempt": 1, "conditions": [ready(False, reason, message)]}
+    if phase is Phase.PENDING:
+        base["summary"] = RunSummary(result=reason)
     return RetrainJobStatus(**base | fields)
 
 
@@ -132,10 +134,33 @@ def test_a_stopped_run_is_told_whole() -> None:
     ]
 
 
+LATE = going(
+    "PodNotRunning",
+    Phase.PENDING,
+    f"its pod does not run yet: {STUCK}",
+    job_name=NAME,
+    start_time=at("12:00:05"),
+)
 WAITS: dict[str, Any] = {"pendingDeadlineSeconds": 60}
 PENDING = [
-    pytest.param(run(job=job_state()), "12:05", [], id="without a deadline: waits as long as it takes"),
-    pytest.param(run(job=job_state(), **WAITS), "12:01:04", ["look at 12:01:05"], id="before its deadline: looked at then"),
+    pytest.param(run(job=job_state()), "12:00:06", ["look at 12:00:35"], id="just started: looked at when its pod should run"),
+    pytest.param(
+        seen(run(job=job_state()), late=STUCK),
+        "12:00:35",
+        ["write Pending PodNotRunning", f"Warning PodNotRunning: its pod does not run yet: {STUCK}", "look at 12:01:05"],
+        id="its pod should run: told why it does not",
+    ),
+    pytest.param(
+        seen(run(job=job_state(), status=LATE), late=STUCK), "12:01:05", ["look at 12:02:05"], id="told: looked at again, ever more seldom"
+    ),
+    pytest.param(
+        seen(run(job=job_state(), status=LATE), late="it has no pod"),
+        "12:05",
+        ["write Pending PodNotRunning", "look at 12:09:55"],
+        id="another cause: in its status, and no event more",
+    ),
+    pytest.param(run(job=job_state()), "13:00", ["look at 13:10"], id="without a deadline: waits as long as it takes"),
+    pytest.param(run(job=job_state(), **WAITS), "12:00:59", ["look at 12:01:05"], id="before its deadline: looked at then"),
     pytest.param(
         seen(run(job=job_state(), **WAITS), stuck=STUCK),
         "12:01:05",
@@ -168,6 +193,12 @@ PENDING = [
         ["write Pending Queued", QUEUED],
         id="queued: that does not count",
     ),
+    pytest.param(
+        run(job=job_state(suspended=True, start_time=None), queueName="gpu"),
+        "12:05",
+        ["write Pending Queued", f"{QUEUED.removesuffix('a queue')}queue gpu"],
+        id="queued: which queue",
+    ),
 ]
 
 
@@ -193,6 +224,34 @@ def test_pending_deadline(observed: RunObserved, now: str, expected: list[str]) 
 )
 def test_is_overdue(job: Any, phase: Phase, now: str, expected: bool) -> None:
     assert is_overdue(RetrainJobStatus(phase=phase), run_spec(**WAITS), job, at(now)) is expected
+
+
+@pytest.mark.parametrize(
+    ("job", "phase", "now", "expected"),
+    [
+        pytest.param(job_state(), Phase.PENDING, "12:00:34", False, id="a pod may take that long"),
+        pytest.param(job_state(), Phase.PENDING, "12:00:35", True, id="it should run by now"),
+        pytest.param(job_state(ready=1), Phase.PENDING, "12:05", False, id="it runs"),
+        pytest.param(job_state(), Phase.RUNNING, "12:05", False, id="it ran: not told back and forth"),
+        pytest.param(job_state(start_time=None), Phase.PENDING, "12:05", False, id="its Job has not started"),
+        pytest.param(job_state(suspended=True), Phase.PENDING, "12:05", False, id="its Job is queued"),
+        pytest.param(job_ended(), Phase.PENDING, "12:05", False, id="it has ended"),
+    ],
+)
+def test_is_late(job: Any, phase: Phase, now: str, expected: bool) -> None:
+    assert is_late(RetrainJobStatus(phase=phase), job, at(now)) is expected
+
+
+def test_what_it_waited_for_is_not_said_of_a_run_that_runs() -> None:
+    (write,) = decide(run(job=job_state(ready=1), status=LATE), at("12:05")).actions
+    assert isinstance(write, WriteStatus)
+    assert (write.status["phase"], write.status.get("summary")) == ("Running", None)
+
+
+def test_a_deadline_that_ends_a_run_whose_pod_never_ran_does_not_hide_why() -> None:
+    (write,) = decide(run(job=job_failed("DeadlineExceeded", "too long"), status=LATE), at("12:05")).actions
+    assert isinstance(write, WriteStatus)
+    assert write.status["error"]["message"] == f"too long; until then: its pod does not run yet: {STUCK}"
 
 
 UNWATCHED = [

@@ -6,7 +6,7 @@ import pytest
 from tests.builders import at, job_state, ready, run, run_metadata, tick_name
 from tests.unit.run_table import decided, seen
 
-from retrain_operator.api.job import DuplicateGuard, Phase, RetrainJobStatus
+from retrain_operator.api.job import DuplicateGuard, Phase, RetrainJobStatus, RunSummary
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules.decision import TakeGuard, WriteStatus
 from retrain_operator.rules.observed import GuardObserved, GuardState, RunObserved
@@ -21,7 +21,8 @@ def guard(state: GuardState, holder: str | None = "other", version: str | None =
 
 
 def waiting(reason: str, message: str) -> RetrainJobStatus:
-    return RetrainJobStatus(observed_generation=1, attempt=1, conditions=[ready(False, reason, message)])
+    summary = RunSummary(result=reason) if reason != "Pending" else None
+    return RetrainJobStatus(observed_generation=1, attempt=1, conditions=[ready(False, reason, message)], summary=summary)
 
 
 CLAIMED = waiting("Pending", "its Job waits for its pod to run").model_copy(update={"duplicate_guard": DuplicateGuard(key="churn")})

@@ -23,7 +23,7 @@ from tests.builders import (
 )
 
 from retrain_operator.api.base import Condition
-from retrain_operator.api.job import Phase, RetrainJobStatus
+from retrain_operator.api.job import Phase, RetrainJobStatus, RunSummary
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.guard import guard_label
 from retrain_operator.manifests.jobs import job as job_of
@@ -43,6 +43,8 @@ def z(text: str) -> str:
 
 def going(reason: str, *, phase: Phase = Phase.PENDING, **fields: Any) -> RetrainJobStatus:
     base: dict[str, Any] = {"observed_generation": 1, "phase": phase, "attempt": 1}
+    if phase is Phase.PENDING and reason != "Pending":
+        base["summary"] = RunSummary(result=reason)
     message = {
         "Queued": "its Job is suspended and waits for admission by a queue",
         "Running": "its pod runs",
@@ -108,8 +110,8 @@ STARTING = [
         ),
         id="released and its Job made: no longer called suspended",
     ),
-    pytest.param(Case(run(job=job_state())), id="its Job waits for a pod: nothing"),
-    pytest.param(Case(run(job=job_state(), suspend=True)), id="suspended after it started: it goes on"),
+    pytest.param(Case(run(job=job_state(start_time=None))), id="its Job waits for a pod: nothing"),
+    pytest.param(Case(run(job=job_state(start_time=None), suspend=True)), id="suspended after it started: it goes on"),
     pytest.param(
         Case(
             run(job=job_state(suspended=True, start_time=None)),

@@ -244,7 +244,7 @@ REPORTS = [
                 "nextScheduleTime": z("13:00"),
             },
             skipped=(f"Skip DryRun 12:00 {TWELVE}",),
-            events=(f"Normal TickSkipped: tick 2026-03-02T12:00Z made no run: DryRun (RetrainJob {TWELVE})",),
+            events=(f"Normal TickSkipped: tick 2026-03-02T12:00Z made no run: DryRun (it would be RetrainJob {TWELVE})",),
             wake_at="13:00",
         ),
         id="a tick is due: recommended, with the job that would be made",

@@ -317,7 +317,7 @@ HELD = [
                 "active": [],
             },
             skipped=(f"Skip DryRun one {ONE}",),
-            events=(f"Normal TickSkipped: retrain.dev/requestedAt=one made no run: DryRun (RetrainJob {ONE})",),
+            events=(f"Normal TickSkipped: retrain.dev/requestedAt=one made no run: DryRun (it would be RetrainJob {ONE})",),
             wake_at="12:00",
         ),
         id="dry run: reported, nothing is made",

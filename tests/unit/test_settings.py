@@ -31,3 +31,11 @@ def test_a_variable_that_makes_no_sense_is_told_without_a_traceback(
         main(["operator"])
     assert stopped.value.code == 2
     assert "RETRAIN_OPERATOR_HTTP_PORT=web: " in capsys.readouterr().err
+
+
+def test_help_shows_only_defaults_that_say_something(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["operator", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "let only one replica write (default: True)" in told
+    assert not [nothing for nothing in ("None", "False", "[]", ")") if f"(default: {nothing}" in told]

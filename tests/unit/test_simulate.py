@@ -153,7 +153,7 @@ def timeline(asked: Question) -> list[str]:
         ),
         pytest.param(question(schedule("0 0 1 1 *")), [], id="no tick: nothing happens"),
         pytest.param(
-            question(schedule(run={"activeDeadlineSeconds": 600, "retry": {"limit": 0}}), hours=1),
+            question(schedule(run={"activeDeadlineSeconds": 600, "retry": {"limit": 0}}), hours=1, runs_take_s=2400),
             ["01 00:00 run started 00:00", "01 00:10 run failed: DeadlineExceeded"],
             id="a run longer than its own deadline",
         ),
@@ -327,6 +327,7 @@ def test_the_shipped_examples(example: Path, capsys: pytest.CaptureFixture[str])
 
 STORIES = [
     pytest.param("01", ["--days", "1", "--runs-take", "4m"], ["ticks          288", "runs           288 completed"], id="01: all run"),
+    pytest.param("01", ["--days", "1"], ["runs           287 completed, 1 unfinished"], id="01: runs take less than their deadline"),
     pytest.param("04", ["--days", "2"], ["2 ticks skipped", "Suspended", "runs           none"], id="04: suspended"),
     pytest.param("05", ["--days", "5"], ["clocks go forward 1 h", "02:39 does not exist on this day: runs at 03:00"], id="05: a gap"),
     pytest.param(
@@ -363,6 +364,12 @@ def test_several_schedules_each_on_its_own(tmp_path: Path, capsys: pytest.Captur
     (tmp_path / "a.yaml").write_text(text)
     (tmp_path / "notes.txt").write_text("not for us")
     assert main(["simulate", "-f", str(tmp_path), "--days", "1"]) == 0
+
+
+def test_nobody_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = (path for path in EXAMPLES if path.name.startswith("17"))
+    assert main(["simulate", "-f", str(example), "--days", "2"]) == 0
+    assert "NotificationFailed" not in capsys.readouterr().out
 
 
 def test_a_drift_policy_is_not_simulated_and_that_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

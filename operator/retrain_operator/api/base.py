@@ -136,7 +136,7 @@ def unseen_status() -> dict[str, Any]:
         type="Ready",
         status="Unknown",
         reason="Pending",
-        message="no operator has looked at it yet",
+        message="nothing is known of it yet: see its events; without any, no operator looks at this namespace",
         last_transition_time=datetime.fromtimestamp(0, UTC),
     )
     return {"conditions": [ready.to_json()]}

@@ -226,7 +226,9 @@ class RunSummary(ApiModel):
     """What `kubectl get` prints."""
 
     result: str | None = Field(
-        None, description="While it runs, how far it is; then the outcome in a few words: the first metrics, or the reason of a failure."
+        None,
+        description="Before it runs, what it waits for; while it runs, how far it is; then the outcome in a few words: the first metrics, "
+        "or the reason of a failure.",
     )
     model: str | None = Field(None, description="The first twelve digits of the artifact's sha256.")
     duration: str | None = Field(None, description="From start to completion.")

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        says_something = action.default not in (None, "", []) and action.const is not True
+        return super()._get_help_string(action) if says_something else action.help
+
+
 def add_to(commands: "Commands") -> None:
     """Add the subcommand."""
     defaults = settings.from_environment()
@@ -25,7 +33,7 @@ def add_to(commands: "Commands") -> None:
         help="run the operator on a cluster",
         description="Run the operator. Flags can be given in the environment too: RETRAIN_OPERATOR_NAMESPACES (comma-separated), "
         "RETRAIN_OPERATOR_HTTP_PORT and so on.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--all-namespaces", "-A", action="store_true", help="watch the whole cluster (the default)")
@@ -42,14 +50,14 @@ def add_to(commands: "Commands") -> None:
         type=_hosts,
         metavar="HOST:PORT[,...]",
         default=",".join(defaults.prometheus_allow),
-        help="servers that drift policies may query; none if unset",
+        help="servers that drift policies may query, e.g. prometheus.monitoring:9090; none if unset",
     )
     parser.add_argument(
         "--webhook-allow",
         type=_hosts,
         metavar="HOST:PORT[,...]",
         default=",".join(defaults.webhook_allow),
-        help="receivers of notifications; none if unset",
+        help="receivers of notifications, e.g. hooks.example.com:443; none if unset",
     )
     parser.add_argument("--log-format", choices=("plain", "json"), default=defaults.log_format, help="format of log lines")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default=defaults.log_level, help="least level")

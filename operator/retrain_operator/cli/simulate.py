@@ -39,7 +39,10 @@ def add_to(commands: "Commands") -> None:
     parser.add_argument("--from", dest="start", type=_instant, metavar="INSTANT", help="ISO 8601, e.g. 2026-03-01T00:00Z (default: now)")
     parser.add_argument("--days", type=_days, default=7, help="length of the simulation (default: %(default)s)")
     parser.add_argument(
-        "--runs-take", type=span_s, default=2400, metavar="SPAN", help="how long a run takes, e.g. 90s or 1h30m (default: 40m)"
+        "--runs-take",
+        type=span_s,
+        metavar="SPAN",
+        help="how long a run takes, e.g. 90s or 1h30m (default: 40m, or half of activeDeadlineSeconds where that is shorter)",
     )
     parser.add_argument("--fail-rate", type=_rate, default=0.0, metavar="RATE", help="share of runs that fail, 0 to 1 (default: 0)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw which runs fail (default: %(default)s)")
@@ -47,7 +50,7 @@ def add_to(commands: "Commands") -> None:
         "--down", type=_interval, action="append", default=[], metavar="FROM/TO", help="the operator is down in this interval; repeatable"
     )
     parser.add_argument("--all", action="store_true", help="print every line, also where nothing remarkable happens")
-    parser.add_argument("--output", choices=("text", "json"), default="text", help="json: one object per schedule")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="json: one object per schedule")
     parser.set_defaults(run=run)
 
 

@@ -40,10 +40,11 @@ _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 class Connection:
     """Requests and their answers. Raises Unavailable where no answer came; what an answer means is not known here."""
 
-    def __init__(self, credentials: Credentials, *, calls_at_once: int, on_request: OnRequest) -> None:
+    def __init__(self, credentials: Credentials, *, calls_at_once: int, manager: str, on_request: OnRequest) -> None:
         self._credentials = credentials
         self._server = credentials.server
         self._slots = asyncio.Semaphore(calls_at_once)
+        self._manager = manager
         self._on_request = on_request
         self._session: aiohttp.ClientSession
 
@@ -54,7 +55,7 @@ class Connection:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             # What stands before the slash becomes the manager in managedFields. Compressing costs more CPU than a cluster's network.
-            headers={"User-Agent": "retrain-operator/1", "Accept": "application/json", "Accept-Encoding": "identity"},
+            headers={"User-Agent": f"{self._manager}/1", "Accept": "application/json", "Accept-Encoding": "identity"},
             timeout=aiohttp.ClientTimeout(total=None),  # `call` has its own, which counts the wait for a slot too
             proxy=self._credentials.proxy,
         )

@@ -41,6 +41,7 @@ WATCH_DURATION_S = (300, 600)  # as client-go: spread, so that watches do not al
 class KubeCluster:
     """`async with KubeCluster(load_credentials()) as cluster`.
 
+    manager: whom managedFields name for what is written.
     connections: how many calls run at once; the others wait, within their timeout. Watches have connections of their own.
     """
 
@@ -49,10 +50,11 @@ class KubeCluster:
         credentials: Credentials,
         *,
         connections: int = 100,
+        manager: str = "retrain-operator",
         on_request: OnRequest = lambda verb, plural, status, seconds: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._connection = Connection(credentials, calls_at_once=connections, on_request=on_request)
+        self._connection = Connection(credentials, calls_at_once=connections, manager=manager, on_request=on_request)
         self._sleep = sleep
 
     async def __aenter__(self) -> Self:

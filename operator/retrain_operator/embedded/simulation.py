@@ -32,6 +32,7 @@ from retrain_operator.reconcile.controller import Controller
 
 _A_SECOND = timedelta(seconds=1)
 _AWAKE = timedelta(seconds=61)  # the agenda notices within a minute that the clock was set
+_RUNS_TAKE_S = 2400
 _MEMORY_MARGIN_S = 7200  # beyond the longest span that the spec names
 _KEPT = {each.kind: each for each in (SCHEDULES, RUNS, LEASES, CONFIG_MAPS)}  # owners first; of finished runs, Jobs and pods do not matter
 
@@ -46,7 +47,7 @@ class Question:
     schedule: Body
     start: datetime
     end: datetime
-    runs_take_s: int = 2400
+    runs_take_s: int | None = None  # 40 minutes, or half of activeDeadlineSeconds where that is shorter
     fail_rate: float = 0.0
     seed: int = 0
     down: tuple[tuple[datetime, datetime], ...] = ()
@@ -118,6 +119,7 @@ class _Simulation:
         self._chance = Chance(question.fail_rate, question.seed)
         self._entries: list[Entry] = []
         self._has_bug = False
+        self._takes_s = question.runs_take_s or _RUNS_TAKE_S
 
     async def story(self) -> Story:
         question, metadata = self._question, self._question.schedule["metadata"]
@@ -132,7 +134,10 @@ class _Simulation:
         self._ticks = list(cron.ticks_backward(self._end, question.start - _A_SECOND))[::-1]
         self._names = Names(key.name)
         self._replays = question.replay
-        self._remembers_s = _longest_s(admitted["spec"]) + question.runs_take_s + _MEMORY_MARGIN_S
+        if question.runs_take_s is None:
+            deadline_s = spec.job_template.spec.active_deadline_seconds
+            self._takes_s = _RUNS_TAKE_S if deadline_s is None else min(_RUNS_TAKE_S, max(1, deadline_s // 2))
+        self._remembers_s = _longest_s(admitted["spec"]) + self._takes_s + _MEMORY_MARGIN_S
         beyond = cron.next_tick(self._end)
         self._memory = Memory(self._names, [int(tick.timestamp()) for tick in (*self._ticks, *([beyond] if beyond else []))])
         await self._live(key)
@@ -238,7 +243,7 @@ class _Simulation:
     async def _world(self, moment: Moment | None) -> AsyncIterator[_World]:
         cluster = MemoryCluster(self._clock.now, admission=ADMISSION, isolate=False, history_size=64)
         if moment is None:
-            schedule = _without_deploy(self._question.schedule)
+            schedule = _without_consequences(self._question.schedule)
             await cluster.create(SCHEDULES, schedule["metadata"].get("namespace") or "default", schedule)
         else:
             for body in self._names.bodies(moment):
@@ -250,18 +255,19 @@ class _Simulation:
             yield _World(cluster, watcher)
 
     def _outcome(self, pod: Body) -> runners.Outcome:
-        return outcome(pod, float(self._question.runs_take_s), fails=self._chance.next())
+        return outcome(pod, float(self._takes_s), fails=self._chance.next())
 
 
 def _without_policy(schedule: Body) -> Body:
     return {**schedule, "spec": {name: value for name, value in schedule["spec"].items() if name != "policy"}}
 
 
-def _without_deploy(schedule: Body) -> Body:
-    """There is no model that could go live, and nothing that could serve it."""
+def _without_consequences(schedule: Body) -> Body:
+    """There is no model that could go live, nothing that could serve it, and nobody to be told."""
     copied: Body = json.loads(json.dumps(schedule))
-    with contextlib.suppress(KeyError, TypeError):  # a schedule without that structure is refused when it is created
-        del copied["spec"]["jobTemplate"]["spec"]["deploy"]
+    for field in ("deploy", "notify"):
+        with contextlib.suppress(KeyError, TypeError):  # a schedule without that structure is refused when it is created
+            del copied["spec"]["jobTemplate"]["spec"][field]
     return copied
 
 

@@ -45,6 +45,7 @@ WORKERS = 32  # writes under way at once; the API server answers each in about a
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
 TAKEOVER_FRESH_S = 5.0  # what the leader before wrote last, and deleted, is in no list that is older
 BACKOFF_FIRST_S = 0.25
+TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
 BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
 
 log = logging.getLogger(__name__)
@@ -99,6 +100,7 @@ class Controller:
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
         self._failures: dict[Item, int] = {}
+        self._tell_again: dict[Item, datetime] = {}  # of a right or a quota that is missing
         self._unanswered: dict[Item, tuple[Resource, Key]] = {}  # the run or Job that was asked for, and may have been made
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
@@ -207,6 +209,7 @@ class Controller:
         try:
             await self._reconcile(item)
             self._failures.pop(item, None)
+            self._tell_again.pop(item, None)
         except NotLeader:
             pass  # the next leader looks at everything
         except Stale as stale:
@@ -234,8 +237,10 @@ class Controller:
     def _tell_forbidden(self, item: Item, error: Forbidden) -> None:
         log.warning("%s: forbidden: %s", item, error)
         entry = self.cache.schedules.get(item.key) if item.kind is Kind.SCHEDULE else self.cache.runs.get(item.key)
-        if item in self._failures or entry is None or entry.raw is None:
-            return  # told once
+        now = self._clock.now()
+        if entry is None or entry.raw is None or now < self._tell_again.get(item, now):
+            return
+        self._tell_again[item] = now + TELL_AGAIN_AFTER
         metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
         self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why_forbidden(error.message)))
 

@@ -194,7 +194,7 @@ def why_not_running(pods: Iterable[Body], *, made_by: datetime | None = None) ->
 
     made_by: only for want of a pod that is at least so old.
     """
-    why = "it has no pod" if made_by is None else ""
+    why = "it has no pod, and the events of its Job say why" if made_by is None else ""
     for pod in pods:
         status = pod.get("status") or {}
         if status.get("phase") == "Failed" and _true(status, "DisruptionTarget"):

@@ -22,7 +22,7 @@ from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.notify import follows_failure
 from retrain_operator.rules.observed import ChildRun, GuardState, JobState, RunObserved, ScheduleObserved
-from retrain_operator.rules.stopping import is_overdue, stuck_if_made_by
+from retrain_operator.rules.stopping import is_late, is_overdue, stuck_if_made_by
 
 
 class Observer:
@@ -112,17 +112,20 @@ class Observer:
             observed = replace(observed, job=job.state, log=self._progress.look(key, observed.status, job.state, now))
         if isinstance(observed.spec, InvalidSpec):
             return observed
-        if job is not None and (job.state.end is not None or is_overdue(observed.status, observed.spec, job.state, now)):
-            pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job.uid}")
-            if job.state.end is not None:
-                return replace(observed, pod=edge.pod_end(pods.items))
-            made_by = stuck_if_made_by(observed.status, observed.spec, now)
-            return replace(observed, stuck=edge.why_not_running(pods.items, made_by=made_by))
         if job is None and await self._is_orphaned(observed.metadata):
             return replace(observed, orphaned=True)
         if job is None:
             return await self._deploy.of_starting_run(await self._guarded(key, entry, observed, observed.spec))
-        return observed
+        overdue = is_overdue(observed.status, observed.spec, job.state, now)
+        if job.state.end is None and not overdue and not is_late(observed.status, job.state, now):
+            return observed
+        pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job.uid}")
+        if job.state.end is not None:
+            return replace(observed, pod=edge.pod_end(pods.items))
+        if overdue:
+            made_by = stuck_if_made_by(observed.status, observed.spec, now)
+            return replace(observed, stuck=edge.why_not_running(pods.items, made_by=made_by))
+        return replace(observed, late=edge.why_not_running(pods.items))
 
     async def _is_orphaned(self, metadata: ObjectMeta) -> bool:
         """Whether the schedule that made the run, or its first attempt, is gone or being deleted. The garbage collector comes later."""

@@ -182,6 +182,7 @@ class RunObserved:
     next_taken: bool = False  # the name of its next attempt belongs to something else
     unnoted: bool = False  # the attempt before it has not noted that it was made, and would make it again
     orphaned: bool = False  # the schedule that made it is gone or going, and it goes too; looked up only before a Job or another attempt
+    late: str | None = None  # why its pod does not run; read once it should
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
     log: LogRead | None = None  # only while it runs
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy

@@ -35,6 +35,7 @@ SIGNAL_READABLE = "SignalReadable"  # event: a signal can be read again
 
 # Ready of a RetrainJob
 PENDING = "Pending"  # False: its Job exists, its pod does not run yet
+POD_NOT_RUNNING = "PodNotRunning"  # False: its pod did not run within half a minute; the message says why
 QUEUED = "Queued"  # False: its Job is suspended, by a queueing system
 RUNNING = "Running"  # False: its pod runs
 COMPLETED = "Completed"  # True: trained, or simulated

@@ -73,7 +73,8 @@ def _unreadable(observed: RunObserved, problem: InvalidSpec, now: datetime) -> D
 
 def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: datetime) -> Decision:
     if job.suspended:
-        message = "its Job is suspended and waits for admission by a queue"
+        queue = f"queue {spec.queue_name}" if spec.queue_name is not None else "a queue"
+        message = f"its Job is suspended and waits for admission by {queue}"
         return write(observed, going(observed, Phase.PENDING, reasons.QUEUED, message, now))
     if job.ready > 0:
         running = going(observed, Phase.RUNNING, reasons.RUNNING, "its pod runs", now)
@@ -83,8 +84,12 @@ def _with_job(observed: RunObserved, spec: RetrainJobSpec, job: JobState, now: d
     ready = find(observed.status.conditions, READY)
     if ready is not None and ready.reason in _WITHOUT_POD:
         return write(observed, going(observed, Phase.PENDING, reasons.PENDING, WAITS_FOR_POD, now))
+    if observed.late is not None:
+        message = f"its pod does not run yet: {observed.late}"
+        written = write(observed, going(observed, Phase.PENDING, reasons.POD_NOT_RUNNING, message, now))
+        return replace(written, wake_at=look_again_at(observed.status, spec, job, now))
     # The default status says Pending already; a write for it would tell nothing.
-    return Decision(wake_at=look_again_at(spec, job, now))
+    return Decision(wake_at=look_again_at(observed.status, spec, job, now))
 
 
 _WITHOUT_POD = (

@@ -30,7 +30,9 @@ def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: d
         "attempt": _attempt(observed),
     }
     if phase is not Phase.RUNNING:
-        changes |= {"progress": None, "summary": None}
+        changes |= {"progress": None, "summary": RunSummary(result=reason) if reason != reasons.PENDING else None}
+    elif old.phase is not Phase.RUNNING:
+        changes["summary"] = None  # what it waited for
     if job is not None:
         changes |= {"job_name": job.name, "start_time": old.start_time or job.start_time}
     return old.model_copy(update=changes)
@@ -39,6 +41,11 @@ def going(observed: RunObserved, phase: Phase, reason: str, message: str, now: d
 def finish(observed: RunObserved, end: RunEnd, now: datetime, *, guard: DuplicateGuard | None = None) -> Decision:
     """The final status. `guard`: what kept the run from starting."""
     old, generation, job = observed.status, observed.metadata.generation, observed.job
+    before = find(old.conditions, READY)
+    if end.error and end.error.reason == reasons.DEADLINE_EXCEEDED and before and before.reason == reasons.POD_NOT_RUNNING:
+        # A deadline that is over says nothing of an image that could not be pulled.
+        message = f"{end.error.message}; until then: {before.message}"
+        end = replace(end, error=end.error.model_copy(update={"message": message}))
     started = old.start_time or (job.start_time if job else None)
     completed = (job.end_time if job else None) or now
     duration = completed - started if started is not None else None
@@ -105,7 +112,7 @@ def _transition(old: RetrainJobStatus, new: RetrainJobStatus) -> Event | None:
         return None
     if new.phase is Phase.RUNNING and old.phase is not Phase.RUNNING:
         return Event("Normal", reasons.RUN_STARTED, f"Job {new.job_name} runs")
-    return Event("Normal", ready.reason, ready.message)
+    return Event("Warning" if ready.reason == reasons.POD_NOT_RUNNING else "Normal", ready.reason, ready.message)
 
 
 def _details(observed: RunObserved, status: RetrainJobStatus) -> dict[str, object]:

@@ -15,6 +15,8 @@ from retrain_operator.rules.outcome import RunEnd
 from retrain_operator.rules.run_status import finish, going, write
 
 JOB_IN_FLIGHT = timedelta(seconds=5)  # a Job that was asked for before the stop was told exists by then, or never will
+PENDING_TOLD_AFTER = timedelta(seconds=30)  # a pod that starts as usual runs by then, and costs no look and no write
+PENDING_LOOKS = timedelta(minutes=10)  # at most this long between two looks at a pod that does not run
 PENDING_RECHECK = timedelta(seconds=10)  # a pod that runs without being ready is not stuck, and may be once it was replaced
 
 
@@ -70,10 +72,22 @@ def stuck_if_made_by(status: RetrainJobStatus, spec: RetrainJobSpec, now: dateti
     return now - timedelta(seconds=spec.pending_deadline_seconds)
 
 
-def look_again_at(spec: RetrainJobSpec, job: JobState, now: datetime) -> datetime | None:
-    """When a pod that does not run is to be looked at."""
+def is_late(status: RetrainJobStatus, job: JobState, now: datetime) -> bool:
+    """Whether people are to be told why the pod does not run."""
+    waits = status.phase is Phase.PENDING and job.ready == 0 and job.end is None and not job.suspended
+    return waits and job.start_time is not None and now >= job.start_time + PENDING_TOLD_AFTER
+
+
+def look_again_at(status: RetrainJobStatus, spec: RetrainJobSpec, job: JobState, now: datetime) -> datetime | None:
+    """When a pod that does not run is to be looked at: ever more seldom for people, and at its deadline."""
     until = _pending_until(spec, job)
-    return until if until is None or until > now else now + PENDING_RECHECK
+    if until is not None and until <= now:
+        return now + PENDING_RECHECK
+    if status.phase is not Phase.PENDING or job.start_time is None or job.suspended:
+        return until
+    late = job.start_time + PENDING_TOLD_AFTER
+    told = late if now < late else now + min(now - job.start_time, PENDING_LOOKS)
+    return told if until is None else min(told, until)
 
 
 def _pending_until(spec: RetrainJobSpec, job: JobState) -> datetime | None:

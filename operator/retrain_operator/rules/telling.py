@@ -38,7 +38,8 @@ def event_of(decision: TickDecision, by: str | None = None) -> Event:
         what = f" for the unfinished RetrainJob {decision.job}" if decision.job else ": no RetrainJob can be made at the moment"
         note = f"{subject} {waits}{what}{requested(by)}"
         return Event("Normal", reasons.TICK_WAITS, note, details)
-    job = f" (RetrainJob {decision.job})" if decision.job else ""
+    would_be = "it would be " if decision.reason == reasons.DRY_RUN else ""
+    job = f" ({would_be}RetrainJob {decision.job})" if decision.job else ""
     note = f"{subject} made no run: {decision.reason}{job}{requested(by)}"
     return Event("Normal" if decision.reason in _EXPECTED else "Warning", reasons.TICK_SKIPPED, note, details)
 

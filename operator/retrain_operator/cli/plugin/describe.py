@@ -98,10 +98,16 @@ def _why(spec: RetrainJobSpec) -> Iterator[tuple[str, Any]]:
     yield "Previous", f"{spec.previous.run}, data {spec.previous.data_version}" if spec.previous else None
 
 
-def _state(status: RetrainJobStatus) -> Iterator[tuple[str, Any]]:
-    ready, guard = find(status.conditions, "Ready"), status.duplicate_guard
+def in_words(status: RetrainJobStatus) -> str:
+    """The phase, and why."""
+    ready = find(status.conditions, "Ready")
     known = ready is not None and ready.status != "Unknown"
-    yield "Phase", status.phase + (f": {ready.message}" if ready is not None and known and ready.message else "")
+    return status.phase + (f": {ready.message}" if ready is not None and known and ready.message else "")
+
+
+def _state(status: RetrainJobStatus) -> Iterator[tuple[str, Any]]:
+    guard = status.duplicate_guard
+    yield "Phase", in_words(status)
     if status.progress is not None:
         left_s = status.progress.estimated_remaining_seconds
         yield "Progress", f"{status.progress.percentage:.0f} %" + (f", {left_s:.0f} s left" if left_s is not None else "")

@@ -6,7 +6,9 @@ import contextlib
 import shutil
 from typing import TYPE_CHECKING
 
+from retrain_operator.api.job import Phase
 from retrain_operator.api.names import TRAINER_CONTAINER
+from retrain_operator.cli.plugin.describe import in_words
 from retrain_operator.cli.plugin.session import Exit, Session, Stop, parsed_run
 from retrain_operator.cluster.protocol import RUNS
 
@@ -33,10 +35,10 @@ async def _logs(session: Session, options: argparse.Namespace) -> Exit:
     await session.get(RUNS, options.name)
     async for body in session.follow(RUNS, options.name):
         status = parsed_run(body).status
-        if status.start_time is not None or status.phase.is_finished:
+        if status.phase is not Phase.PENDING:
             break
         if not options.follow:
-            raise Stop(f"{options.name} has not started: {status.phase}; -f waits for it", Exit.FAILED)
+            raise Stop(f"{options.name} has not started: {in_words(status)}; -f waits for it", Exit.FAILED)
     if status.job_name is None:
         raise Stop(f"{options.name} is {status.phase} and never had a pod: see `kubectl retrain describe {options.name}`", Exit.FAILED)
     arguments = ["logs", f"job/{status.job_name}", "-c", TRAINER_CONTAINER, "-n", session.namespace]

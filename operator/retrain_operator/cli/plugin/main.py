@@ -58,5 +58,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(command: Command, options: argparse.Namespace) -> int:
     credentials = load_credentials(kubeconfig=options.kubeconfig, context=options.context)
     width = os.get_terminal_size().columns if sys.stdout.isatty() else None
-    async with KubeCluster(credentials) as cluster:
+    # Its own name: what a person asked for must not read as if the operator had.
+    async with KubeCluster(credentials, manager="kubectl-retrain") as cluster:
         return await command(Session(cluster, options.namespace or credentials.namespace, width=width), options)
