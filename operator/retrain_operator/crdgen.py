@@ -139,7 +139,7 @@ def schedule_definition() -> Schema:
             ("Timezone", "string", ".spec.timeZone", 0),
             ("Suspend", "boolean", ".spec.suspend", 0),
             ("Next", "string", ".status.nextScheduleTime", 0),
-            ("Last Schedule", "date", ".status.lastScheduleTime", 0),
+            ("Last Run", "date", ".status.lastScheduleTime", 0),
             ("Last Success", "date", ".status.lastSuccessfulTime", 0),
             ("Active", "string", ".status.active[0].name", 0),
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),

@@ -189,7 +189,7 @@ def story(control_plane: ControlPlane, namespace: str) -> str:
 
 
 def test_columns_of_a_schedule(control_plane: ControlPlane, story: str) -> None:
-    header = ["NAME", "SCHEDULE", "TIMEZONE", "SUSPEND", "NEXT", "LAST SCHEDULE", "LAST SUCCESS", "ACTIVE", "READY"]
+    header = ["NAME", "SCHEDULE", "TIMEZONE", "SUSPEND", "NEXT", "LAST RUN", "LAST SUCCESS", "ACTIVE", "READY"]
     (shown, row), (wide, wide_row) = get(control_plane, story, "rts"), get(control_plane, story, "rts", "-o", "wide")
     assert shown == [*header, "AGE"]
     assert row[:5] == ["churn", "0 2 * * 0", "Europe/London", "false", "2036-01-06T02:00:00Z"]
