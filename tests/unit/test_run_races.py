@@ -144,6 +144,24 @@ def test_a_guard_taken_by_another_operator_for_a_run_that_has_finished_since_sta
     bench(steps)
 
 
+def test_a_process_that_has_not_heard_of_the_job_of_the_one_before_makes_none_while_both_are_collected(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        assert "create Job a" in await on.look()
+        on.controller = Controller(on.cluster, on.clock)
+        on.hear(RUNS, "a")
+
+        def collect(method: str, resource: Resource, key: Key) -> None:
+            on.cluster.before_write = None
+            on.cluster.store.delete(RUNS, ROOT)
+            on.cluster.store.delete(JOBS, ROOT)
+
+        on.cluster.before_write = collect
+        assert "create Job a" not in await on.look(times=3)
+
+    bench(steps)
+
+
 def test_skipped_by_another_operator_after_its_guard_was_taken_it_makes_no_job(bench: Play) -> None:
     async def steps(on: Bench) -> None:
         await on.run("a")

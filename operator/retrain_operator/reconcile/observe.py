@@ -150,7 +150,11 @@ class Observer:
             is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
             guard = await observe_guard(self._cluster, self._cache, observed.metadata, spec, guarded, is_new=is_new)
             if guard.state is GuardState.OWN:
-                # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here.
+                # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here. The Job is
+                # asked for first: the collector takes it only after its run, and a run that is still there then never had one.
+                if (found := await self._cluster.get(JOBS, key)) is not None:
+                    self._notice(self._cache.put(JOBS, found))
+                    raise Stale(f"Job {key} was made when the guard was taken")
                 await self._refresh(RUNS, key)
                 now_known = self._cache.runs.get(key)
                 if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
