@@ -21,7 +21,7 @@ async def end_of(world: World, token: str) -> str | None:
 
 async def test_unchanged_data_is_trained_on_again_when_the_model_is_too_old(world: World) -> None:
     data = {"uri": "file:///data", "check": "Skip", "maxAgeSeconds": 3600}
-    await world.create(SCHEDULES, schedule("churn", trainer(LOOKS, data=data), schedule="0 0 1 1 *"))
+    await world.create(SCHEDULES, schedule("churn", trainer(LOOKS, data=data)))
     async with world.operator():
         assert await end_of(world, "first") == "Completed"
         trained = await world.wait_for(SCHEDULES, "churn", lambda body: "lastTrained" in body["status"])

@@ -67,8 +67,8 @@ async def observed_operator(world: RealWorld, *flags: str) -> AsyncIterator[int]
 
 
 async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(real_world: RealWorld) -> None:
-    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED), schedule="0 0 1 1 *"))
-    await overdue(real_world, "churn", days=400)
+    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
+    await overdue(real_world, "churn")
     async with observed_operator(real_world) as port:
         await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
         spent = await writes(port)

@@ -14,7 +14,6 @@ from retrain_operator.cluster.protocol import EVENTS, RUNS, SCHEDULES
 from tests.behaviour.test_deploy import BAD, GOOD, deployed, live, model
 from tests.behaviour.world import SIMULATED, TRAINED, World, is_finished, run, schedule, trainer
 
-NEVER_DUE = {"schedule": "0 0 29 2 *"}
 FAILS_ONCE = f"""
 if [ "$RETRAIN_ATTEMPT" = 1 ]; then exit 7; fi
 {TRAINED}"""
@@ -30,7 +29,7 @@ async def call(world: World, *arguments: str, width: int | None = None) -> tuple
 
 
 async def test_trigger_waits_for_a_run_to_its_end(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
     async with world.operator():
         code, told = await call(world, "trigger", "churn", "--token", "one", "--wait")
     assert code is Exit.OK, told
@@ -40,7 +39,7 @@ async def test_trigger_waits_for_a_run_to_its_end(world: World) -> None:
 
 
 async def test_trigger_follows_further_attempts(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(FAILS_ONCE, retry={"baseSeconds": 1, "jitter": 0}), **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", trainer(FAILS_ONCE, retry={"baseSeconds": 1, "jitter": 0})))
     async with world.operator():
         code, told = await call(world, "trigger", "churn", "--wait")
     assert code is Exit.OK, told
@@ -48,7 +47,7 @@ async def test_trigger_follows_further_attempts(world: World) -> None:
 
 
 async def test_trigger_tells_of_failure(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(REFUSES), **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", trainer(REFUSES)))
     async with world.operator():
         code, told = await call(world, "trigger", "churn", "--wait")
         token = (await world.get(SCHEDULES, "churn") or {})["metadata"]["annotations"][ANNOTATION_REQUESTED_AT]
@@ -60,7 +59,7 @@ async def test_trigger_tells_of_failure(world: World) -> None:
 
 
 async def test_trigger_says_that_a_request_waits_and_then_runs(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer("sleep 2; " + TRAINED), **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", trainer("sleep 2; " + TRAINED)))
     async with world.operator():
         await call(world, "trigger", "churn", "--token", "one")
         code, told = await call(world, "trigger", "churn", "--token", "two", "--wait")
@@ -70,7 +69,7 @@ async def test_trigger_says_that_a_request_waits_and_then_runs(world: World) -> 
 
 
 async def test_trigger_gives_up_in_time(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer("sleep 60"), **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", trainer("sleep 60")))
     async with world.operator():
         with pytest.raises(Stop, match="it goes on") as stop:
             await call(world, "trigger", "churn", "--wait", "--timeout", "1s")
@@ -131,7 +130,7 @@ async def test_a_name_that_is_not_there(world: World, command: str) -> None:
 
 
 async def test_rollback_and_release(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", {"trainer": {"image": "sh"}, "deploy": {"slot": "production"}}, **NEVER_DUE))
+    await world.create(SCHEDULES, schedule("churn", {"trainer": {"image": "sh"}, "deploy": {"slot": "production"}}))
     async with world.operator():
         for name, sha256 in (("m1", GOOD), ("m2", BAD)):
             await deployed(world, name, model(sha256))

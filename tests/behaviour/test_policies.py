@@ -5,9 +5,8 @@ from pathlib import Path
 
 from retrain_operator.api.base import parse_time
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body
-from tests.behaviour.world import TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
+from tests.behaviour.world import EVERY_MINUTE, TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
 
-NEVER = "0 0 1 1 *"  # no tick of it comes due while a test runs
 FAILS = """answer failed ',"error":{"reason":"TooLittleData","message":"3 rows","retryable":false}'; exit 4"""
 
 
@@ -26,7 +25,7 @@ def last_request(body: Body) -> tuple[str, str] | None:
 
 
 async def test_all_missed_ticks_run_one_after_another(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), missedRunPolicy="All", maxCatchUp=3))
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), missedRunPolicy="All", maxCatchUp=3, **EVERY_MINUTE))
     await overdue(world, "churn", minutes=6)
     async with world.operator():
 
@@ -48,8 +47,8 @@ def name_of(body: Body) -> str:
 
 
 async def test_skip_lets_missed_ticks_go(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), schedule=NEVER, missedRunPolicy="Skip"))
-    await overdue(world, "churn", days=400)
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), missedRunPolicy="Skip"))
+    await overdue(world, "churn")
     async with world.operator():
         told = await world.wait_for(SCHEDULES, "churn", lambda body: body["status"].get("lastDecision"))
     assert told["status"]["lastDecision"]["reason"] == "Missed"
@@ -58,7 +57,7 @@ async def test_skip_lets_missed_ticks_go(world: World) -> None:
 
 async def test_allow_starts_a_run_beside_an_unfinished_one(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "open"
-    await world.create(SCHEDULES, schedule("churn", trainer(once_open(gate)), schedule=NEVER, concurrencyPolicy="Allow"))
+    await world.create(SCHEDULES, schedule("churn", trainer(once_open(gate)), concurrencyPolicy="Allow"))
     async with world.operator():
         await ask(world, "one")
         first = await world.wait_for_any(RUNS, lambda body: phase(body) == "Running")
@@ -72,7 +71,7 @@ async def test_allow_starts_a_run_beside_an_unfinished_one(world: World, tmp_pat
 
 async def test_replace_ends_the_unfinished_run_and_starts_when_its_pod_is_gone(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "open"
-    await world.create(SCHEDULES, schedule("churn", trainer(once_open(gate)), schedule=NEVER, concurrencyPolicy="Replace"))
+    await world.create(SCHEDULES, schedule("churn", trainer(once_open(gate)), concurrencyPolicy="Replace"))
     async with world.operator():
         await ask(world, "one")
         first = await world.wait_for_any(RUNS, lambda body: phase(body) == "Running")
@@ -105,7 +104,7 @@ async def test_a_queued_tick_waits_for_the_unfinished_run(world: World, tmp_path
 
 
 async def test_a_request_makes_one_run_and_is_acknowledged(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), schedule=NEVER, suspend=True))
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), suspend=True))
     async with world.operator():
         await ask(world, "2026-03-02T12:00:00Z")
         told = await world.wait_for(SCHEDULES, "churn", lambda body: "lastHandledRequestedAt" in body["status"])
@@ -121,7 +120,7 @@ async def test_a_request_makes_one_run_and_is_acknowledged(world: World) -> None
 
 async def test_a_request_waits_and_a_newer_one_takes_its_place(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "open"
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED), schedule=NEVER))
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
     await world.create(RUNS, run("by-hand", trainer(once_open(gate)) | {"schedule": "churn"}))
     async with world.operator():
         await world.wait_for(RUNS, "by-hand", lambda body: phase(body) == "Running")
@@ -155,7 +154,7 @@ async def test_failures_in_a_row_pause_until_a_run_goes_well(world: World, tmp_p
 
 
 async def test_an_edit_lifts_a_pause(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(FAILS), schedule=NEVER, suspendAfterFailures=1))
+    await world.create(SCHEDULES, schedule("churn", trainer(FAILS), suspendAfterFailures=1))
     async with world.operator():
         await ask(world, "one")
         await world.wait_for(SCHEDULES, "churn", lambda body: condition(body, "Paused").get("status") == "True")
@@ -176,7 +175,7 @@ async def test_a_dry_run_recommends_and_makes_nothing(world: World) -> None:
 
 
 async def test_a_run_of_a_schedule_is_counted_before_its_time_to_live_ends_it(world: World) -> None:
-    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED, ttlSecondsAfterFinished=1), schedule=NEVER))
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED, ttlSecondsAfterFinished=1)))
     async with world.operator():
         await ask(world, "one")
         told = await world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])

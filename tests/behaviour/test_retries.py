@@ -17,7 +17,7 @@ from retrain_operator.embedded.jobs import JobController
 from retrain_operator.embedded.operator import new_cluster
 from retrain_operator.embedded.runners import Outcome, ScriptedPods
 from tests.behaviour.embedded_world import EmbeddedWorld
-from tests.behaviour.world import TRAINED, World, is_finished, overdue, phase, run, schedule, trainer
+from tests.behaviour.world import EVERY_MINUTE, TRAINED, World, is_finished, overdue, phase, run, schedule, trainer
 
 ONCE = {"limit": 1, "baseSeconds": 1, "jitter": 0}
 FAILED = """answer failed ',"error":{"reason":"Flaky","message":"try again","retryable":%s}'; exit %d"""
@@ -140,7 +140,7 @@ async def exhaust(world: World, spec: Body, *, base_s: int) -> None:
 
     base_s: the pause after the first attempt, as the spec says it, or as it is when that says nothing.
     """
-    await world.create(SCHEDULES, schedule("churn", spec, missedRunPolicy="All"))
+    await world.create(SCHEDULES, schedule("churn", spec, missedRunPolicy="All", **EVERY_MINUTE))
     await overdue(world, "churn", seconds=150)
     async with versions(world, SCHEDULES) as statuses, versions(world, LEASES) as leases, world.operator():
         root = await world.wait_for_any(RUNS, is_finished)

@@ -124,12 +124,12 @@ SIMULATED = """answer simulated ',"data":{"version":"v1","rows":10}'"""
 
 
 def schedule(name: str, run: Body, **spec: Any) -> Body:
-    """A RetrainSchedule that is due every minute."""
+    """A RetrainSchedule that is due once a year: no tick of it comes while a test runs, and `overdue` makes one due."""
     return {
         "apiVersion": "retrain.dev/v1alpha1",
         "kind": "RetrainSchedule",
         "metadata": {"name": name},
-        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": run}, **spec},
+        "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": run}, **spec},
     }
 
 
@@ -138,9 +138,12 @@ def run(name: str, spec: Body) -> Body:
     return {"apiVersion": "retrain.dev/v1alpha1", "kind": "RetrainJob", "metadata": {"name": name}, "spec": spec}
 
 
+EVERY_MINUTE = {"schedule": "* * * * *"}
+
+
 async def overdue(world: World, name: str, **by: float) -> None:
-    """Make the schedule's ticks of the last 90 s (or of `by`, as a timedelta takes it) due, as an outage does. It must be down."""
-    floor = datetime.now(UTC) - timedelta(**(by or {"seconds": 90}))
+    """Make the schedule's ticks of the last year (or of `by`, as a timedelta takes it) due, as an outage does. It must be down."""
+    floor = datetime.now(UTC) - timedelta(**(by or {"days": 366}))
     await world.patch_status(SCHEDULES, name, {"decidedThrough": format_time(floor)})
 
 
