@@ -144,9 +144,12 @@ def test_a_guard_taken_by_another_operator_for_a_run_that_has_finished_since_sta
     bench(steps)
 
 
-def test_a_process_that_has_not_heard_of_the_job_of_the_one_before_makes_none_while_both_are_collected(bench: Play) -> None:
+@pytest.mark.parametrize("schedule", [pytest.param("churn", id="guarded"), pytest.param(None, id="without a guard")])
+def test_a_process_that_has_not_heard_of_the_job_of_the_one_before_makes_none_while_both_are_collected(
+    bench: Play, schedule: str | None
+) -> None:
     async def steps(on: Bench) -> None:
-        await on.run("a")
+        await on.run("a", schedule=schedule)
         assert "create Job a" in await on.look()
         on.controller = Controller(on.cluster, on.clock)
         on.hear(RUNS, "a")

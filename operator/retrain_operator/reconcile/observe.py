@@ -149,18 +149,24 @@ class Observer:
         if (guarded := guard_key(observed.metadata, spec)) is not None:
             is_new = observed.status.observed_generation is None and observed.metadata.generation == 1
             guard = await observe_guard(self._cluster, self._cache, observed.metadata, spec, guarded, is_new=is_new)
-            if guard.state is GuardState.OWN:
-                # Whoever took it died before the Job was made, or made it, and more may have happened since than is known here. The Job is
-                # asked for first: the collector takes it only after its run, and a run that is still there then never had one.
-                if (found := await self._cluster.get(JOBS, key)) is not None:
-                    self._notice(self._cache.put(JOBS, found))
-                    raise Stale(f"Job {key} was made when the guard was taken")
-                await self._refresh(RUNS, key)
-                now_known = self._cache.runs.get(key)
-                if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
-                    raise Stale(f"RetrainJob {key} has changed since its guard was taken")
-            return replace(observed, guard=guard)
+            observed = replace(observed, guard=guard)
+        if guarded is None or observed.guard.state is GuardState.OWN:
+            await self._certainly_never_made(key, entry)
         return observed
+
+    async def _certainly_never_made(self, key: Key, entry: RunEntry) -> None:
+        """Raises Stale unless this very version of the run is there and never had a Job.
+
+        No guard that is free says so: a process before this one may have made the Job and died, and more may have happened since than is
+        known here. The Job is asked for first: the collector takes it only after its run, and a run that is still there then never had one.
+        """
+        if (found := await self._cluster.get(JOBS, key)) is not None:
+            self._notice(self._cache.put(JOBS, found))
+            raise Stale(f"Job {key} is there already")
+        await self._refresh(RUNS, key)
+        now_known = self._cache.runs.get(key)
+        if now_known is None or (now_known.uid, now_known.version) != (entry.uid, entry.version):
+            raise Stale(f"RetrainJob {key} has changed")
 
     async def _job_of(self, key: Key, observed: RunObserved) -> JobEntry | None:
         """The run's Job. A run is not ended for want of one on the word of a watch: the two watches are not in step."""
