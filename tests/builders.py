@@ -81,7 +81,7 @@ def schedule(
     edited_at: datetime | None = None,
     suspend_edited_at: datetime | None = None,
     refused: str | None = None,
-    forbidden: str | None = None,
+    blocked: str | None = None,
     **fields: Any,
 ) -> ScheduleObserved:
     """Hourly, decided through 11:00; `fields` are the spec's."""
@@ -93,7 +93,7 @@ def schedule(
         edited_at=edited_at,
         suspend_edited_at=suspend_edited_at,
         refused=refused,
-        forbidden=forbidden,
+        blocked=blocked,
     )
 
 

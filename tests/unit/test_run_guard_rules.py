@@ -28,7 +28,7 @@ def waiting(reason: str, message: str) -> RetrainJobStatus:
 CLAIMED = waiting("Pending", "its Job waits for its pod to run").model_copy(update={"duplicate_guard": DuplicateGuard(key="churn")})
 GOES_ON = ("Normal RunAccepted", "Normal Suspended", "Normal Replacing", "Normal GuardEnding", "Normal Pending")  # in test_audit
 ENDING = waiting("GuardEnding", "the Job of RetrainJob other, which is gone, is not gone yet")
-FORBIDDEN = waiting("CreateFailed", "quota: grant the right or raise the quota; it is tried again")
+BLOCKED = waiting("CreateFailed", "quota")
 FREE = guard(GuardState.FREE, None)
 
 
@@ -74,16 +74,14 @@ FREE = guard(GuardState.FREE, None)
         ),
         pytest.param(seen(run(suspend=True), guard=FREE), ["write Pending Suspended"], id="suspended: takes no guard"),
         pytest.param(
-            seen(forbidden="quota", guard=guard(GuardState.OWN)),
+            seen(blocked="quota", guard=guard(GuardState.OWN)),
             ["write Pending CreateFailed"],
-            id="its Job is forbidden: told, and keeps its guard",
+            id="its Job cannot be made: told, and keeps its guard",
         ),
+        pytest.param(seen(run(status=BLOCKED), blocked="quota", guard=guard(GuardState.OWN)), [], id="still not: no second write"),
+        pytest.param(seen(run(status=BLOCKED), guard=guard(GuardState.OWN)), [f"make Job {NAME}"], id="now it can: the Job"),
         pytest.param(
-            seen(run(status=FORBIDDEN), forbidden="quota", guard=guard(GuardState.OWN)), [], id="still forbidden: no second write"
-        ),
-        pytest.param(seen(run(status=FORBIDDEN), guard=guard(GuardState.OWN)), [f"make Job {NAME}"], id="forbidden no more: the Job"),
-        pytest.param(
-            seen(run(job=job_state(start_time=None), status=FORBIDDEN)), ["write Pending Pending"], id="made at last: no longer waits"
+            seen(run(job=job_state(start_time=None), status=BLOCKED)), ["write Pending Pending"], id="made at last: no longer waits"
         ),
         pytest.param(seen(orphaned=True, guard=FREE), ["look at 12:05:10"], id="its schedule is gone: takes no guard"),
         pytest.param(seen(waits_for="old", guard=FREE), ["write Pending Replacing"], id="waits for what it replaces: takes no guard"),

@@ -37,7 +37,7 @@ class Look:
     """The operator looks, and dies after so many of its actions; a quota may keep it from making runs."""
 
     survives: int = 9
-    is_forbidden: bool = False
+    is_blocked: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class World:
     is_known: bool = False  # to the operator
     was_suspended: bool = False  # as the operator knows
     forgiven: int = 0  # runs that were finished when an edit lifted a pause
-    forbidden: str | None = None  # why no run could be made at the last look
+    blocked: str | None = None  # why no run could be made at the last look
     busy_at: datetime = CREATED  # nothing ends in the second of another end or of a look: rows of their own tell of that
 
     def __post_init__(self) -> None:
@@ -135,7 +135,7 @@ class World:
             runs=tuple(self.runs.values()),
             edited_at=self.edited_at,
             suspend_edited_at=self.suspend_edited_at,
-            forbidden=self.forbidden,
+            blocked=self.blocked,
         )
 
     def unfinished(self) -> list[ChildRun]:
@@ -147,8 +147,8 @@ class World:
                 if self.now - self.looked_at > LONGEST_OUTAGE:
                     self.look(survives=9)
                 self.now += timedelta(minutes=minutes)
-            case Look(survives, is_forbidden):
-                self.look(survives, is_forbidden)
+            case Look(survives, is_blocked):
+                self.look(survives, is_blocked)
             case End(phase) if self.unfinished() and self.now > self.busy_at:
                 self.busy_at = self.now
                 run = self.unfinished()[0]
@@ -175,13 +175,13 @@ class World:
                 self.tokens += 1
                 self.token = None if is_withdrawn else f"token-{self.tokens}"
 
-    def look(self, survives: int, is_forbidden: bool = False) -> None:
+    def look(self, survives: int, is_blocked: bool = False) -> None:
         self.busy_at = self.now
         self.maybe |= self.due_before_the_edit()
-        self.forbidden = None
+        self.blocked = None
         decision = decide(self.observed(), self.now)
-        if is_forbidden and any(isinstance(action, CreateRun) for action in decision.actions):
-            self.forbidden = "exceeded quota"
+        if is_blocked and any(isinstance(action, CreateRun) for action in decision.actions):
+            self.blocked = "exceeded quota"
             decision = decide(self.observed(), self.now)
             assert not any(isinstance(action, CreateRun) for action in decision.actions)
         kinds = [type(action) for action in decision.actions]

@@ -15,11 +15,10 @@ from retrain_operator.cluster.protocol import RUNS, SCHEDULES, Forbidden, Resour
 from retrain_operator.rules.decision import WriteStatus
 from retrain_operator.rules.schedule import decide
 
-FULL = "exceeded quota: runs, used: 3, limited: 3"
-TOLD = f"{FULL}: grant the right or raise the quota; it is tried again"
+FULL = "exceeded quota: runs, used: 3, limited: 3: raise it"
 ASKED = {"annotations": {ANNOTATION_REQUESTED_AT: "now"}}
 WAITED = schedule_status(
-    conditions=[ready(False, "CreateFailed", TOLD)],
+    conditions=[ready(False, "CreateFailed", FULL)],
     last_decision=TickDecision.model_validate(last("Wait", "CreateFailed", "12:00", None, "12:00")),
     next_schedule_time=at("13:00"),
 )
@@ -32,7 +31,7 @@ def wait(tick: str, note: str = "tick 2026-03-02T{}Z waits: no RetrainJob can be
 ROWS = [
     pytest.param(
         Case(
-            schedule(forbidden=FULL),
+            schedule(blocked=FULL),
             "12:00",
             ("status",),
             ready="False CreateFailed",
@@ -47,12 +46,12 @@ ROWS = [
         id="a tick: waits, and stays due",
     ),
     pytest.param(
-        Case(schedule(forbidden=FULL, status=WAITED), "12:10", ready="False CreateFailed", wake_at="13:00"),
+        Case(schedule(blocked=FULL, status=WAITED), "12:10", ready="False CreateFailed", wake_at="13:00"),
         id="still full: nothing is written, nobody is told twice",
     ),
     pytest.param(
         Case(
-            schedule(ended("10:00", "10:20"), ended("11:00", "11:20"), forbidden=FULL, successful_jobs_history_limit=1, status=WAITED),
+            schedule(ended("10:00", "10:20"), ended("11:00", "11:20"), blocked=FULL, successful_jobs_history_limit=1, status=WAITED),
             "12:10",
             ("status", "delete churn-29540760"),
             ready="False CreateFailed",
@@ -84,7 +83,7 @@ ROWS = [
     ),
     pytest.param(
         Case(
-            schedule(status=WAITED, forbidden=FULL),
+            schedule(status=WAITED, blocked=FULL),
             "13:00",
             ("status",),
             ready="False CreateFailed",
@@ -97,7 +96,7 @@ ROWS = [
     ),
     pytest.param(
         Case(
-            schedule(status=WAITED, forbidden=FULL, concurrency_policy="Allow", missed_run_policy="All"),
+            schedule(status=WAITED, blocked=FULL, concurrency_policy="Allow", missed_run_policy="All"),
             "13:00",
             ("status",),
             ready="False CreateFailed",
@@ -108,7 +107,7 @@ ROWS = [
     ),
     pytest.param(
         Case(
-            schedule(child("11:00"), forbidden=FULL, concurrency_policy="Replace"),
+            schedule(child("11:00"), blocked=FULL, concurrency_policy="Replace"),
             "12:00",
             ("status",),
             ready="False CreateFailed",
@@ -119,7 +118,7 @@ ROWS = [
     ),
     pytest.param(
         Case(
-            schedule(forbidden=FULL, suspend=True, meta=ASKED),
+            schedule(blocked=FULL, suspend=True, meta=ASKED),
             "12:30",
             ("status",),
             ready="True Suspended",
@@ -181,7 +180,7 @@ def test_a_lower_history_limit_frees_a_quota_and_the_tick_that_waited_starts() -
 
 
 def test_drift_that_asks_for_a_run_asks_again() -> None:
-    decision = decide(replace(watched(), forbidden=FULL), NOW)
+    decision = decide(replace(watched(), blocked=FULL), NOW)
     [write] = decision.actions
     assert isinstance(write, WriteStatus)
     assert write.status["conditions"][0]["reason"] == "CreateFailed"
@@ -189,6 +188,6 @@ def test_drift_that_asks_for_a_run_asks_again() -> None:
 
 
 def test_drift_that_asks_for_none_is_evaluated() -> None:
-    [write] = decide(replace(watched(read={"psi": 0.1}), forbidden=FULL), NOW).actions
+    [write] = decide(replace(watched(read={"psi": 0.1}), blocked=FULL), NOW).actions
     assert isinstance(write, WriteStatus)
     assert "lastEvaluation" in write.status

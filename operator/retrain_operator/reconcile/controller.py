@@ -33,20 +33,17 @@ from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.observe import Observer
 from retrain_operator.reconcile.progress import ProgressReader
+from retrain_operator.reconcile.setbacks import BACKOFF_FIRST_S, BACKOFF_MAX_S, Setbacks
 from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
-from retrain_operator.rules.telling import why_forbidden
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
 TAKEOVER_FRESH_S = 5.0  # what the leader before wrote last, and deleted, is in no list that is older
-BACKOFF_FIRST_S = 0.25
-TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
-BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
 
 log = logging.getLogger(__name__)
 
@@ -99,8 +96,7 @@ class Controller:
         )
         self._informers = {resource: self._informer(resource) for resource in (SCHEDULES, RUNS, JOBS)}
         self._listed_at = float("-inf")
-        self._failures: dict[Item, int] = {}
-        self._tell_again: dict[Item, datetime] = {}  # of a right or a quota that is missing
+        self._setbacks = Setbacks()
         self._unanswered: dict[Item, tuple[Resource, Key]] = {}  # the run or Job that was asked for, and may have been made
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 
@@ -208,15 +204,15 @@ class Controller:
         """Reconcile, and say what comes of an error."""
         try:
             await self._reconcile(item)
-            self._failures.pop(item, None)
-            self._tell_again.pop(item, None)
+            self._setbacks.over(item)
         except NotLeader:
             pass  # the next leader looks at everything
         except Stale as stale:
             log.debug("%s: %s", item, stale)
-            self._again(item, "Stale", at_once=item not in self._failures)
+            self._again(item, "Stale", at_once=item not in self._setbacks)
         except Forbidden as error:
-            self._tell_forbidden(item, error)
+            log.warning("%s: forbidden: %s", item, error)
+            self._tell_blocked(item, error)
             self._again(item, "Forbidden")
         except ClusterError as error:
             log.warning("%s: %s", item, error)
@@ -227,33 +223,31 @@ class Controller:
 
     def _again(self, item: Item, error: str, *, at_once: bool = False, retry_after_s: float = 0.0) -> None:
         self.metrics.errors.labels(error).inc()
-        failures = self._failures[item] = self._failures.get(item, 0) + 1
+        pause_s = self._setbacks.pause_s(item, at_least_s=retry_after_s)
         if at_once:
             self.queue.add(item)
-            return
-        delay_s = max(retry_after_s, min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(failures, 16)))
-        self._agenda.set(item, self._clock.now() + timedelta(seconds=delay_s))
+        else:
+            self._agenda.set(item, self._clock.now() + timedelta(seconds=pause_s))
 
-    def _tell_forbidden(self, item: Item, error: Forbidden) -> None:
-        log.warning("%s: forbidden: %s", item, error)
+    def _tell_blocked(self, item: Item, error: ClusterError) -> str:
+        """Say by an event what blocks the item, unless that was said a short while ago. Returns what was said."""
+        why, is_news = self._setbacks.why(item, error, self._clock.now())
         entry = self.cache.schedules.get(item.key) if item.kind is Kind.SCHEDULE else self.cache.runs.get(item.key)
-        now = self._clock.now()
-        if entry is None or entry.raw is None or now < self._tell_again.get(item, now):
-            return
-        self._tell_again[item] = now + TELL_AGAIN_AFTER
-        metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
-        self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why_forbidden(error.message)))
+        if is_news and entry is not None and entry.raw is not None:
+            metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
+            self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why))
+        return why
 
-    async def _reconcile(self, item: Item, forbidden: str | None = None) -> None:
-        """`forbidden`: why what the item asks for, a run or a Job, cannot be made at the moment."""
+    async def _reconcile(self, item: Item, blocked: str | None = None) -> None:
+        """`blocked`: why what the item asks for, a run or a Job, cannot be made at the moment, and what to do."""
         if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
             del self._unanswered[item]
-        view = await self._decide(item, forbidden)
+        view = await self._decide(item, blocked)
         if view is not None and view.decision.starts and (item in self._unanswered or self._age_s(view.resource, item.key) > FRESH_S):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
             # been made, and have gone with the object since.
             await self._applier.refresh(view.resource, item.key)
-            view = await self._decide(item)
+            view = await self._decide(item, blocked)
         if view is None:
             self._agenda.set(item, None)
             self._notifier.forget(item)
@@ -269,15 +263,16 @@ class Controller:
                 self._observer.refused(view.metadata, refused.message, of_deploy=refused.of_deploy)
                 self.queue.add(item)
                 return
-            except Forbidden as error:
-                if forbidden is None and (isinstance(action, CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)):
-                    # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
-                    await self._reconcile(item, error.message)
+            except NotLeader:
                 raise
-            except Unavailable:
-                if isinstance(action, CreateRun | CreateJob):
+            except ClusterError as error:
+                if isinstance(error, Unavailable) and isinstance(action, CreateRun | CreateJob):
                     resource = RUNS if isinstance(action, CreateRun) else JOBS
                     self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
+                makes = isinstance(action, CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)
+                if makes and blocked is None and self._setbacks.is_blocked(item, error):
+                    # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
+                    await self._reconcile(item, self._tell_blocked(item, error))
                 raise
             if isinstance(action, CreateRun | CreateJob):
                 self._unanswered.pop(item, None)
@@ -294,7 +289,7 @@ class Controller:
         self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
-        if forbidden is None:
+        if blocked is None:
             self._unanswered.pop(item, None)  # nothing of it is asked for any more
         self._agenda.set(item, view.decision.wake_at)
 
@@ -306,18 +301,18 @@ class Controller:
         """Seconds since what is known of the object was last confirmed: by itself, or by any sign of life of its watch."""
         return min(self.cache.age_s(resource, key), self._clock.monotonic() - self._informers[resource].heard_at)
 
-    async def _decide(self, item: Item, forbidden: str | None = None) -> _View | None:
+    async def _decide(self, item: Item, blocked: str | None = None) -> _View | None:
         """Observe and decide. None when there is nothing, or nothing left, to decide about."""
         if item.kind is Kind.SCHEDULE:
             schedule = await self._observer.schedule(item.key, self._now())
             if schedule is None:
                 return None
-            decision = schedule_rules.decide(replace(schedule, forbidden=forbidden), self._now())
+            decision = schedule_rules.decide(replace(schedule, blocked=blocked), self._now())
             return _View(SCHEDULES, schedule.metadata, schedule.status.given_json(), decision)
         run = await self._observer.run(item.key, self._now())
         if run is None:
             return None
-        return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(replace(run, forbidden=forbidden), self._now()))
+        return _View(RUNS, run.metadata, run.status.given_json(), run_rules.decide(replace(run, blocked=blocked), self._now()))
 
     def _count(self, view: _View, write: WriteStatus) -> None:
         count(self.metrics, view.resource, view.decision, before=view.status, after=write.status)

@@ -72,9 +72,9 @@ def for_request(policy: ConcurrencyPolicy, schedule: ObjectMeta, runs: Sequence[
     return Verdict(Action.RUN, run=_to_replace(active).name)
 
 
-def unless_forbidden(verdict: Verdict, *, is_forbidden: bool) -> Verdict:
+def unless_blocked(verdict: Verdict, *, is_blocked: bool) -> Verdict:
     """What would start waits while no run can be made."""
-    return Verdict(Action.WAIT, reasons.CREATE_FAILED) if is_forbidden and verdict.action is Action.RUN else verdict
+    return Verdict(Action.WAIT, reasons.CREATE_FAILED) if is_blocked and verdict.action is Action.RUN else verdict
 
 
 def _to_replace(active: Sequence[ChildRun]) -> ChildRun:

@@ -89,7 +89,7 @@ class ScheduleObserved:
     edited_at: datetime | None = None  # last edit of schedule or timeZone, where the API server tells
     suspend_edited_at: datetime | None = None  # last edit of suspend, where the API server tells
     refused: str | None = None  # why the API server refused a run of this generation
-    forbidden: str | None = None  # why no run can be made at the moment: a right or a quota is missing
+    blocked: str | None = None  # why no run can be made at the moment, and what to do
     slot: SlotObserved | None = None  # read only when a rollback or a release is asked for or under way
     targets: tuple[TargetObserved, ...] = ()  # of the slot's current model; read with it
     deploy_refused: str | None = None  # why the API server refused the last write to slot or targets
@@ -174,7 +174,7 @@ class RunObserved:
     job: JobState | None = None  # of a finished run it is read afresh
     pod: PodEnd | None = None  # read only once the Job has ended; None then means that the pod is gone
     refused: str | None = None  # why the API server refused the Job, or the next attempt
-    forbidden: str | None = None  # why no Job can be made at the moment: a right or a quota is missing
+    blocked: str | None = None  # why no Job can be made at the moment, and what to do
     guard: GuardObserved = GuardObserved(GuardState.FREE)  # read only while it has no Job
     replaced_by: str | None = None  # run that was made to replace it
     waits_for: str | None = None  # run that it replaces, while that has not finished

@@ -92,4 +92,4 @@ RETRY_GIVEN_UP = "RetryGivenUp"  # on a failed attempt: the next one cannot be m
 TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
 TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
 NOTIFICATION_FAILED = "NotificationFailed"  # on the run: a webhook could not be told, and why
-CREATE_FAILED = "CreateFailed"  # a right or a quota is missing; it is tried again. Also Ready (False), and a tick's Wait
+CREATE_FAILED = "CreateFailed"  # a missing right or quota, or creates fail and fail; tried again. Also Ready (False), and a tick's Wait

@@ -12,7 +12,7 @@ from retrain_operator.api.names import ANNOTATION_REQUESTED_AT
 from retrain_operator.api.schedule import Action, RetrainScheduleSpec, RetrainScheduleStatus, TickDecision
 from retrain_operator.manifests.runs import manual_run_name
 from retrain_operator.rules import reasons
-from retrain_operator.rules.concurrency import about_to_be_made, for_request, unless_forbidden
+from retrain_operator.rules.concurrency import about_to_be_made, for_request, unless_blocked
 from retrain_operator.rules.observed import ChildRun
 
 
@@ -37,20 +37,20 @@ def plan_request(
     runs: Sequence[ChildRun],
     now: datetime,
     *,
-    is_forbidden: bool = False,
+    is_blocked: bool = False,
 ) -> RequestPlan:
-    """Suspension and pauses do not hold a request; concurrencyPolicy does, as a tick. `is_forbidden`: no run can be made."""
+    """Suspension and pauses do not hold a request; concurrencyPolicy does, as a tick. `is_blocked`: no run can be made."""
     handled = status.last_handled_requested_at
     token = schedule.annotations.get(ANNOTATION_REQUESTED_AT)
     if token == handled:
         token = None
     waited = status.last_request if status.last_request and status.last_request.action is Action.WAIT else None
     if waited is not None and token and waited.requested_at == token:
-        return _decided(token, waited, RequestPlan(waited, handled), schedule, spec, runs, now, is_forbidden=is_forbidden)
+        return _decided(token, waited, RequestPlan(waited, handled), schedule, spec, runs, now, is_blocked=is_blocked)
     before = RequestPlan(status.last_request, handled)
     if waited is not None:
         before = _left(waited, handled, reasons.SUPERSEDED if token else reasons.WITHDRAWN, schedule, runs, now)
-    return _decided(token, None, before, schedule, spec, runs, now, is_forbidden=is_forbidden) if token else before
+    return _decided(token, None, before, schedule, spec, runs, now, is_blocked=is_blocked) if token else before
 
 
 def _left(
@@ -73,14 +73,14 @@ def _decided(
     runs: Sequence[ChildRun],
     now: datetime,
     *,
-    is_forbidden: bool,
+    is_blocked: bool,
 ) -> RequestPlan:
     since = waited.scheduled_time if waited else now
     existing = _existing(token, schedule, runs, since, now)
     if existing is not None:
         return replace(before, last=existing, handled=token, fates=(existing, *before.fates))
     name = manual_run_name(schedule.name, token)
-    verdict = unless_forbidden(for_request(spec.concurrency_policy, schedule, runs), is_forbidden=is_forbidden)
+    verdict = unless_blocked(for_request(spec.concurrency_policy, schedule, runs), is_blocked=is_blocked)
     if verdict.action is Action.WAIT:
         told = _told(Action.WAIT, verdict.reason, token, verdict.run, since, now)
         return replace(before, last=waited if waited is not None and told.is_same(waited) else told)

@@ -18,7 +18,6 @@ from retrain_operator.rules.outcome import RunEnd, run_end
 from retrain_operator.rules.progress import mirrored
 from retrain_operator.rules.run_status import READY, finish, going, origin, write
 from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop, stop_without_job, stopped
-from retrain_operator.rules.telling import why_forbidden
 
 WAITS_FOR_POD = "its Job waits for its pod to run"
 COPIED = "spec.root: it is for the attempts that the operator makes; to run a copy of one, leave out root, attempt and trigger"
@@ -134,9 +133,9 @@ def _start(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
     if key is not None and guard.state is GuardState.ENDING:
         message = f"the Job of RetrainJob {guard.holder}, which is gone, is not gone yet"
         return replace(write(observed, going(observed, Phase.PENDING, reasons.GUARD_ENDING, message, now)), wake_at=now + GUARD_RECHECK)
-    if observed.forbidden is not None:
-        waits = going(observed, Phase.PENDING, reasons.CREATE_FAILED, why_forbidden(observed.forbidden), now)
-        return replace(write(observed, waits), events=())  # whoever was forbidden has told
+    if observed.blocked is not None:
+        waits = going(observed, Phase.PENDING, reasons.CREATE_FAILED, observed.blocked, now)
+        return replace(write(observed, waits), events=())  # whoever could not make it has told
     try:
         champion = observed.slot.slot.current if observed.slot is not None else None
         create = CreateJob(job_of(metadata, without_stale_check(spec, now), label, champion))

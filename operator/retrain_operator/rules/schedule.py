@@ -30,7 +30,7 @@ from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
 from retrain_operator.rules.request import RequestPlan, plan_request
 from retrain_operator.rules.rollback import plan_rollback
-from retrain_operator.rules.telling import event_of, events_of_ticks, why_forbidden
+from retrain_operator.rules.telling import event_of, events_of_ticks
 from retrain_operator.rules.ticks import Held, TickPlan, dropped, plan
 
 READY = "Ready"
@@ -74,7 +74,7 @@ def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object
     except InvalidSpec as problem:
         return _refused(observed, problem, counted, changes, now)
     planned = _planned(observed, spec, cron, counted, now)
-    status = _status(observed, counted, now, ready=_ready(planned, observed.forbidden), planned=planned).model_copy(update=changes)
+    status = _status(observed, counted, now, ready=_ready(planned, observed.blocked), planned=planned).model_copy(update=changes)
     pruning = prunable(spec, observed.metadata, observed.runs, now, observed.in_slots)
     return Decision(
         # Status before pruning: a crash between them would count a run never, or make it again.
@@ -88,15 +88,15 @@ def _decide(observed: ScheduleObserved, now: datetime, changes: dict[str, object
 def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, counted: Account, now: datetime) -> _Plan:
     status, metadata = observed.status, observed.metadata
     paused = pause(status, metadata, spec, counted, now)
-    is_forbidden = observed.forbidden is not None
-    request = plan_request(status, metadata, spec, observed.runs, now, is_forbidden=is_forbidden)
+    is_blocked = observed.blocked is not None
+    request = plan_request(status, metadata, spec, observed.runs, now, is_blocked=is_blocked)
     # A request comes before ticks: it would wait for ever where runs take longer than the time between ticks.
     runs = (*observed.runs, *([request.made] if request.made else []))
     floor = _floor(observed, cron, now)
     next_tick = None if spec.suspend or paused.is_paused else cron.next_tick(max(now, floor))
     held = Held(_suspended_until(observed, spec, now), paused.until)
     waited = status.last_decision if status.last_decision and status.last_decision.action is Action.WAIT else None
-    ticks = plan(cron, spec, metadata, runs, floor=floor, held=held, waited=waited, next_tick=next_tick, now=now, is_forbidden=is_forbidden)
+    ticks = plan(cron, spec, metadata, runs, floor=floor, held=held, waited=waited, next_tick=next_tick, now=now, is_blocked=is_blocked)
     if status.effective_schedule is not None and status.effective_schedule != cron.effective:
         since = status.decided_through or metadata.creation_timestamp
         left = dropped(waited, status.effective_schedule, cron, metadata, runs, held, since=since, floor=floor, now=now)
@@ -105,7 +105,7 @@ def _planned(observed: ScheduleObserved, spec: RetrainScheduleSpec, cron: Cron, 
     started = [about_to_be_made(metadata, tick_run_name(metadata.name, each.tick), now, each.replaces) for each in ticks.starts]
     plan_policy = partial(plan_drift, status, metadata, spec, (*runs, *started), counted.last_trained, held=_held(spec, paused), now=now)
     drift = plan_policy(observed.readings)
-    if is_forbidden and drift.made is not None:
+    if is_blocked and drift.made is not None:
         drift = plan_policy(None)  # its evaluation stays due, until what it asks for can be made
     return _Plan(spec, paused, request, ticks, drift, next_tick, cron.effective)
 
@@ -176,11 +176,11 @@ def _suspended_until(observed: ScheduleObserved, spec: RetrainScheduleSpec, now:
     return min(observed.suspend_edited_at or now, now)
 
 
-def _ready(planned: _Plan, forbidden: str | None) -> tuple[bool, str, str]:
+def _ready(planned: _Plan, blocked: str | None) -> tuple[bool, str, str]:
     if (held := _held(planned.spec, planned.pause)) is not None:
         return True, reasons.SUSPENDED if planned.spec.suspend else reasons.PAUSED, held
-    if forbidden is not None:
-        return False, reasons.CREATE_FAILED, why_forbidden(forbidden)
+    if blocked is not None:
+        return False, reasons.CREATE_FAILED, blocked
     return True, reasons.SCHEDULING, "the schedule is accepted"
 
 

@@ -49,6 +49,11 @@ def why_forbidden(message: str) -> str:
     return f"{message}: grant the right or raise the quota; it is tried again"
 
 
+def why_unavailable(message: str) -> str:
+    """Of a create that fails again and again with this message while other writes go well, and what to do."""
+    return f"{message}: see whether the API server, and each admission webhook that it asks, works; it is tried again"
+
+
 def requested(by: str | None) -> str:
     """The end of a note: who asked, as a field manager calls itself. It is no authenticated identity."""
     return f" (requested by {by})" if by else ""

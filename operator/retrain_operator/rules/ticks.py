@@ -11,7 +11,7 @@ from retrain_operator.cron import Cron
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.runs import tick_run_name
 from retrain_operator.rules import reasons
-from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick, unless_forbidden
+from retrain_operator.rules.concurrency import Verdict, about_to_be_made, for_tick, unless_blocked
 from retrain_operator.rules.missed import in_turn, is_missed
 from retrain_operator.rules.observed import ChildRun
 
@@ -72,9 +72,9 @@ def plan(
     waited: TickDecision | None,
     next_tick: datetime | None,
     now: datetime,
-    is_forbidden: bool = False,
+    is_blocked: bool = False,
 ) -> TickPlan:
-    """Fate of every tick in (floor, now]. `waited` tells of those that are known to wait. `is_forbidden`: no run can be made.
+    """Fate of every tick in (floor, now]. `waited` tells of those that are known to wait. `is_blocked`: no run can be made.
 
     The ticks that get a turn (missedRunPolicy) start unless something forbids it; one that has to wait for a run (concurrencyPolicy) keeps
     itself and the newer ones due. The other ticks are passed over.
@@ -82,7 +82,7 @@ def plan(
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
     if not due:
         return TickPlan(floor, wake_at=next_tick)
-    look = _Look(spec, schedule, runs, held, waited, now, is_forbidden)
+    look = _Look(spec, schedule, runs, held, waited, now, is_blocked)
     fates: dict[datetime, TickDecision] = {}
     starts: list[Start] = []
     waits = None
@@ -160,7 +160,7 @@ class _Look:
     held: Held
     waited: TickDecision | None
     now: datetime
-    is_forbidden: bool
+    is_blocked: bool
 
     def is_out(self, tick: datetime) -> bool:
         """Whether it does not start, whatever else runs."""
@@ -174,7 +174,7 @@ class _Look:
         in_line = self.spec.missed_run_policy is MissedRunPolicy.ALL
         missed = is_missed(tick, self.now)
         verdict = for_tick(self.spec.concurrency_policy, tick, self.schedule, runs, in_line=in_line, is_missed=missed)
-        return unless_forbidden(verdict, is_forbidden=self.is_forbidden)
+        return unless_blocked(verdict, is_blocked=self.is_blocked)
 
     def fate(self, tick: datetime, verdict: Verdict) -> TickDecision:
         """Of a tick that does not wait."""

@@ -1,0 +1,58 @@
+"""What went wrong with each item since it last went well: how long to wait before the next try, and what people are told."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from retrain_operator.cluster.protocol import ClusterError, Forbidden
+from retrain_operator.reconcile.workqueue import Item
+from retrain_operator.rules.telling import why_forbidden, why_unavailable
+
+BACKOFF_FIRST_S = 0.25
+BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
+BLOCKED_AFTER = 5  # failures in a row, about eight seconds
+TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    by: tuple[type[ClusterError], int]
+    why: str
+    again_at: datetime
+
+
+class Setbacks:
+    """Failures in a row, by item."""
+
+    def __init__(self) -> None:
+        self._in_a_row: dict[Item, int] = {}
+        self._told: dict[Item, _Told] = {}
+
+    def __contains__(self, item: Item) -> bool:
+        return item in self._in_a_row
+
+    def over(self, item: Item) -> None:
+        """It went well."""
+        self._in_a_row.pop(item, None)
+        self._told.pop(item, None)
+
+    def pause_s(self, item: Item, *, at_least_s: float = 0.0) -> float:
+        """Count one more failure. Returns the seconds until the next try."""
+        failures = self._in_a_row[item] = self._in_a_row.get(item, 0) + 1
+        backoff_s: float = BACKOFF_FIRST_S * 2 ** min(failures, 16)
+        return max(at_least_s, min(BACKOFF_MAX_S, backoff_s))
+
+    def is_blocked(self, item: Item, error: ClusterError) -> bool:
+        """Whether what fails with `error` is not to be expected soon: all else about the item should go on without it."""
+        return isinstance(error, Forbidden) or self._in_a_row.get(item, 0) >= BLOCKED_AFTER
+
+    def why(self, item: Item, error: ClusterError, now: datetime) -> tuple[str, bool]:
+        """What to tell of `error`, and whether it is to be told anew.
+
+        Like errors get the first one's text for a while: a message that counts or names a port would be another status each time.
+        """
+        by, told = (type(error), error.status), self._told.get(item)
+        if told is not None and told.by == by and now < told.again_at:
+            return told.why, False
+        why = why_forbidden(error.message) if isinstance(error, Forbidden) else why_unavailable(error.message)
+        self._told[item] = _Told(by, why, now + TELL_AGAIN_AFTER)
+        return why, True

@@ -1,0 +1,86 @@
+"""What is told of a run or Job that cannot be made, for as long as it cannot, and what becomes of it afterwards."""
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+import pytest
+from tests.builders import NOW
+
+from retrain_operator.api.names import Key
+from retrain_operator.clock import VirtualClock, run_virtual
+from retrain_operator.cluster.protocol import (
+    EVENTS,
+    JOBS,
+    RUNS,
+    SCHEDULES,
+    AlreadyExists,
+    Body,
+    ClusterError,
+    Forbidden,
+    Rejected,
+    Resource,
+    Unavailable,
+)
+from retrain_operator.embedded.operator import new_cluster, operating
+
+MINUTES = 75
+TRIES = count(1)
+TRAINER = {"trainer": {"image": "t"}}
+POOR = Key("ml", "poor")
+RAISE = "exceeded quota: none: grant the right or raise the quota; it is tried again"
+REPAIR = "failed calling webhook: see whether the API server, and each admission webhook that it asks, works; it is tried again"
+
+
+def webhook_down() -> ClusterError:
+    return Unavailable(f"try {next(TRIES)}: failed calling webhook", status=500)
+
+
+@pytest.mark.parametrize("unmakeable", [pytest.param(JOBS, id="Job"), pytest.param(RUNS, id="RetrainJob")])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(lambda: Forbidden("exceeded quota: none", status=403), RAISE, id="a quota"),
+        pytest.param(webhook_down, REPAIR, id="a webhook that is down, in other words each time"),
+        pytest.param(lambda: Rejected("failed calling webhook", status=404), REPAIR, id="an answer that nobody expects"),
+    ],
+)
+def test_what_blocks_is_told_again_and_again_and_written_seldom_and_then_all_goes_on(error: Any, told: str, unmakeable: Resource) -> None:
+    async def story(clock: VirtualClock) -> tuple[list[str], Body, int, list[Body]]:
+        cluster = new_cluster(clock)
+        create, writes, is_down = cluster.create, count(), True
+
+        async def refused(resource: Resource, namespace: str, body: Mapping[str, Any]) -> Body | AlreadyExists:
+            if is_down and resource is unmakeable:
+                raise error()
+            return await create(resource, namespace, body)
+
+        def written(method: str, resource: Resource, key: Key) -> None:
+            if resource is not EVENTS:
+                next(writes)
+
+        cluster.create = refused  # type: ignore[method-assign]
+        cluster.after_write = written
+        blocked = RUNS if unmakeable is JOBS else SCHEDULES
+        spec = TRAINER if unmakeable is JOBS else {"schedule": "1 12 * * *", "jobTemplate": {"spec": TRAINER}}
+        cluster.store.create(blocked, "ml", {"metadata": {"name": POOR.name}, "spec": spec})
+        async with operating(cluster, clock):
+            await clock.sleep(MINUTES * 60)
+            notes = [event["note"] for event in (await cluster.list(EVENTS, "ml")).items if event["reason"] == "CreateFailed"]
+            body = await cluster.get(blocked, POOR)
+            assert body is not None
+            is_down = False
+            written_until_then = next(writes)
+            await clock.sleep(120)
+            return notes, body, written_until_then, (await cluster.list(JOBS, "ml")).items
+
+    notes, body, writes, jobs = run_virtual(story, NOW)
+    assert len(notes) == 3
+    assert all(note.endswith(told) for note in notes)
+    ready = body["status"]["conditions"][0]
+    assert (ready["status"], ready["reason"]) == ("False", "CreateFailed")
+    assert ready["message"] in notes
+    if unmakeable is RUNS:
+        assert (body["status"]["lastDecision"]["action"], body["status"]["lastDecision"]["reason"]) == ("Wait", "CreateFailed")
+    assert writes <= 6, "a status is written when there is news to tell"
+    assert len(jobs) == 1, "nothing is lost"
