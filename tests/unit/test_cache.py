@@ -307,7 +307,7 @@ class TestReplacements:
 
     def ends(self, cache: Cache) -> tuple[str | None, ...]:
         """By what a and b are replaced, and what b and c wait for."""
-        return *(map(cache.replacement_of, (self.A, self.B))), *(map(cache.replaces_unfinished, (self.B, self.C)))
+        return *(map(cache.replacements.of, (self.A, self.B))), *(map(cache.replacements.replaces_unfinished, (self.B, self.C)))
 
     def test_a_replacement_concerns_both(self, cache: Cache) -> None:
         self.put(cache, that_replaces("a", None))
@@ -356,7 +356,7 @@ class TestReplacements:
     def test_a_circle_ends(self, cache: Cache) -> None:
         self.put(cache, that_replaces("a", "b"), that_replaces("b", "a"), that_replaces("c", "c"))
         assert self.ends(cache) == ("b", "a", "a", "c")
-        assert cache.replacement_of(self.C) == "c"
+        assert cache.replacements.of(self.C) == "c"
 
 
 @pytest.mark.parametrize(

@@ -4,56 +4,25 @@ import json
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.informer import Seen
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Resource
 from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.entries import JobEntry, RunEntry, ScheduleEntry
+from retrain_operator.reconcile.index import Index
 from retrain_operator.reconcile.leases import WrittenLeases
+from retrain_operator.reconcile.replacements import Replacements
 from retrain_operator.reconcile.workqueue import Item, Kind
-from retrain_operator.rules.observed import ChildRun, JobState
+from retrain_operator.rules.observed import ChildRun
 
 Body = Mapping[str, Any]
-T = TypeVar("T")
 
 TOMBSTONES_MAX = 10_000  # a list or an answer that is late by more deletions than this is corrected by the next resync
-ATTEMPTS_MAX = 100  # as the CRD says of `attempt`
-_ATTEMPT = re.compile(r"^(.+)-r(\d+)$")  # as api.job.attempt_name writes it
 _OWN_NAME = re.compile(r"^(.+)-(\d+|d\d+|m[0-9a-f]{10})$")  # as ticks, drift and requests name their runs
-
-
-@dataclass(frozen=True, slots=True)
-class ScheduleEntry:
-    """A RetrainSchedule."""
-
-    uid: str
-    version: int
-    seen_at: float
-    deleting: bool
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class RunEntry:
-    """A RetrainJob. `raw` is None once it is finished and nothing is left to decide about it."""
-
-    uid: str
-    version: int
-    seen_at: float
-    child: ChildRun
-    raw: bytes | None
-
-
-@dataclass(frozen=True, slots=True)
-class JobEntry:
-    """A Job of an unfinished run, or one that is not finished itself."""
-
-    uid: str
-    version: int
-    state: JobState
 
 
 class Cache:
@@ -64,17 +33,17 @@ class Cache:
         self.schedules: dict[Key, ScheduleEntry] = {}
         self.runs: dict[Key, RunEntry] = {}
         self.jobs: dict[Key, JobEntry] = {}
+        self.replacements = Replacements(self.runs)
         self.leases = WrittenLeases()
         self.in_slots: dict[Key, frozenset[str]] = {}  # by a slot's ConfigMap: UIDs of runs that it needed when it was last read or written
-        self._runs_of: defaultdict[Key, set[Key]] = defaultdict(set)
+        self._runs_of: Index[Key] = Index()
         self._untold: defaultdict[Key, dict[str, RunEntry]] = defaultdict(dict)  # by schedule; as they were seen last
-        self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
-        self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
+        self._guarded: Index[tuple[str, str]] = Index()  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
-        return tuple(self.runs[key].child for key in sorted(self._runs_of.get(schedule, ())))
+        return tuple(self.runs[key].child for key in sorted(self._runs_of[schedule]))
 
     def untold(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that were made and are gone, and the schedule's status may not tell of them yet: what they were made for is done."""
@@ -89,21 +58,12 @@ class Cache:
         version = self.schedules[schedule].version
         return [
             key
-            for key in self._runs_of.get(schedule, ())
+            for key in self._runs_of[schedule]
             if key.name not in active
             and (run := self.runs[key]).version < version
             and run.child.schedule == schedule.name
             and not run.child.is_finished
         ]
-
-    def replacement_of(self, run: Key) -> str | None:
-        """Unfinished run that was made to replace this one, or to replace a run that was. One that is held ends nothing yet."""
-        following = ((key.name, self.runs[key].child) for key in self._replacing(run))
-        return next((name for name, child in following if not child.is_finished and not child.held), None)
-
-    def replaces_unfinished(self, run: Key) -> str | None:
-        """Unfinished run that this one was made to replace. One that was itself replaced before it started leaves what it waited for."""
-        return next((key.name for key in self._replaced_by(run) if key in self.runs and not self.runs[key].child.is_finished), None)
 
     def late_job(self, run: Key) -> JobEntry | None:
         """The Job of a finished run that goes on: a second operator asked for it before it heard of the end."""
@@ -113,7 +73,7 @@ class Cache:
 
     def has_other_job(self, run: ObjectMeta, guard: str) -> bool:
         """Whether an unfinished Job of this guard is known that is not the run's own."""
-        return any(self.jobs[key].state.owner_uid != run.uid for key in self._guarded.get((run.namespace, guard), ()))
+        return any(self.jobs[key].state.owner_uid != run.uid for key in self._guarded[run.namespace, guard])
 
     def name_of(self, run_uid: str) -> str | None:
         """Name of the run with this UID."""
@@ -157,14 +117,14 @@ class Cache:
         run = self.runs.get(key)
         if run is None or run.uid != uid:
             return []
-        concerned = self._concerned(key)
+        concerned = [Item(Kind.RUN, each) for each in self.replacements.concerned(key)]
         del self.runs[key]
         self._keep_untold(key, run)
         job = self.jobs.get(key)
         if job is not None and (job.state.deleted or job.state.end is not None):
             self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told
         if run.child.replaces is not None:
-            _discard(self._replacements, Key(key.namespace, run.child.replaces), key)
+            self.replacements.discard(key, run.child.replaces)
         return [Item(Kind.RUN, key), *concerned, *self._unindex(key, run.child)]
 
     def age_s(self, resource: Resource, key: Key) -> float:
@@ -216,10 +176,10 @@ class Cache:
         if not settled:
             items.append(Item(Kind.RUN, key))
         if child.replaces is not None:
-            self._replacements[Key(key.namespace, child.replaces)].add(key)
-        items += self._concerned(key)
+            self.replacements.add(key, child.replaces)
+        items += [Item(Kind.RUN, each) for each in self.replacements.concerned(key)]
         for schedule in _schedules_of(key, child):
-            self._runs_of[schedule].add(key)
+            self._runs_of.add(schedule, key)
             if old is None or old.child != child:
                 items.append(Item(Kind.SCHEDULE, schedule))
         return items
@@ -240,47 +200,6 @@ class Cache:
         left = {name: run for name, run in self._untold.pop(key).items() if run.child.owner_uid == uid and run.version > version}
         if left:
             self._untold[key] = left
-
-    def _replacing(self, run: Key) -> list[Key]:
-        """Runs that were made to replace this one, or to replace one of those; nearest first."""
-        found: dict[Key, None] = {}
-        waiting = [run]
-        while waiting:
-            replaced = waiting.pop(0)
-            for each in (replaced, *self._attempts(replaced, later=False)):
-                for key in sorted(self._replacements.get(each, ())):
-                    if key not in found:
-                        found[key] = None
-                        waiting.append(key)
-        return list(found)
-
-    def _replaced_by(self, run: Key) -> list[Key]:
-        """The run that this one was made to replace, the one that that one was, and so on."""
-        found: list[Key] = []
-        entry = self.runs.get(run)
-        while entry is not None and entry.child.replaces is not None and (key := Key(run.namespace, entry.child.replaces)) not in found:
-            found += [key, *self._attempts(key, later=True)]
-            entry = self.runs.get(key)
-        return found
-
-    def _attempts(self, run: Key, *, later: bool) -> list[Key]:
-        """The attempts after this one, or those before it: who replaces one of them replaces what is tried again and again."""
-        entry = self.runs.get(run)
-        if entry is None or not (entry.child.has_next if later else entry.child.root_uid):
-            return []
-        root_uid = entry.child.root_uid or entry.uid
-        own = _ATTEMPT.match(run.name) if entry.child.root_uid else None
-        root, number = (own[1], int(own[2])) if own else (run.name, 0)
-        names = (
-            [f"{root}-r{each}" for each in range(number + 1, ATTEMPTS_MAX)]
-            if later
-            else [root, *(f"{root}-r{n}" for n in range(1, number))]
-        )
-        keys = [Key(run.namespace, name) for name in names]
-        return [key for key in keys if key in self.runs and root_uid in (self.runs[key].uid, self.runs[key].child.root_uid)]
-
-    def _concerned(self, run: Key) -> list[Item]:
-        return [Item(Kind.RUN, key) for key in (*self._replaced_by(run), *self._replacing(run)) if key != run and key in self.runs]
 
     def _put_job(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
         old, run = self.jobs.get(key), self.runs.get(key)
@@ -317,24 +236,17 @@ class Cache:
     def _set_job(self, key: Key, entry: JobEntry | None) -> None:
         old = self.jobs.pop(key, None)
         if old is not None and old.state.guard is not None:
-            _discard(self._guarded, (key.namespace, old.state.guard), key)
+            self._guarded.discard((key.namespace, old.state.guard), key)
         if entry is None:
             return
         self.jobs[key] = entry
         if entry.state.guard is not None and entry.state.end is None and not entry.state.deleted:
-            self._guarded[key.namespace, entry.state.guard].add(key)
+            self._guarded.add((key.namespace, entry.state.guard), key)
 
     def _unindex(self, key: Key, child: ChildRun) -> Iterator[Item]:
         for schedule in _schedules_of(key, child):
-            _discard(self._runs_of, schedule, key)
+            self._runs_of.discard(schedule, key)
             yield Item(Kind.SCHEDULE, schedule)
-
-
-def _discard(index: defaultdict[T, set[Key]], at: T, key: Key) -> None:
-    keys = index.get(at, set())
-    keys.discard(key)
-    if not keys:
-        index.pop(at, None)
 
 
 def _schedules_of(key: Key, child: ChildRun) -> set[Key]:

@@ -16,7 +16,8 @@ from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, Cluster
 from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.manifests.guard import guard_label, lease_name
 from retrain_operator.reconcile import edge
-from retrain_operator.reconcile.cache import Cache, RunEntry
+from retrain_operator.reconcile.cache import Cache
+from retrain_operator.reconcile.entries import RunEntry
 from retrain_operator.rules.observed import GuardObserved, GuardState
 
 

@@ -13,8 +13,9 @@ from retrain_operator.manifests.common import controller
 from retrain_operator.manifests.guard import guard_key
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.apply import Stale
-from retrain_operator.reconcile.cache import Cache, JobEntry, RunEntry
+from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.deploy import DeployObserver
+from retrain_operator.reconcile.entries import JobEntry, RunEntry
 from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.notifier import Notifier
 from retrain_operator.reconcile.progress import ProgressReader
@@ -93,8 +94,8 @@ class Observer:
         observed = replace(
             observed,
             refused=self._refusal(observed.metadata),
-            replaced_by=self._cache.replacement_of(key),
-            waits_for=self._cache.replaces_unfinished(key),
+            replaced_by=self._cache.replacements.of(key),
+            waits_for=self._cache.replacements.replaces_unfinished(key),
             next_made=following is not None and _follows(following, observed),
             next_taken=following is not None and not _follows(following, observed),
             unnoted=self._is_unnoted(key, observed),

@@ -116,6 +116,6 @@ def _is_needed(run: ChildRun, runs: Sequence[ChildRun], in_slots: frozenset[str]
         return True
     # An attempt whose forerunner has not noted that it was made would be made again.
     is_noted = run.root_uid is None or not any(each.next_pending and run.root_uid in (each.uid, each.root_uid) for each in runs)
-    # A run that was replaced leads its replacement to what that one waits for: see Cache.replaces_unfinished.
+    # A run that was replaced leads its replacement to what that one waits for: see Replacements.replaces_unfinished.
     is_replaced = any(each.replaces == run.name and not each.is_finished for each in runs)
     return is_replaced or not is_noted
