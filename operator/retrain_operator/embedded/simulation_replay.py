@@ -6,7 +6,8 @@ relative to the next instant at which something is due. Two worlds with the same
 equal ends of runs follow equal stories, shifted. Only rules that look at a time of day would break this; there are none beside cron,
 whose ticks are compared. The jitter of a retry is drawn from a UID, which is arbitrary here as it is on a cluster.
 
-Times longer ago than `remembers_s` count by their order alone, or no world would ever come back after a single failure.
+Times longer ago than `remembers_s` count by their order alone, and what the status tells of ticks that long ago does not count at all,
+or no world would ever come back after a single failure.
 """
 
 import json
@@ -15,24 +16,28 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from retrain_operator.api.base import format_time
-from retrain_operator.cluster.protocol import Body
+from retrain_operator.cluster.protocol import SCHEDULES, Body
 from retrain_operator.embedded.simulation_story import Entry, What
 
 _UID = re.compile(r"00000000-0000-4000-8000-[0-9a-f]{12}")
 _TOKEN = re.compile(r"<(T|N)(#?)(-?\d+)>")
+_TOLD = re.compile(r'"<told (\d+)>"')
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """A quiet world. `template` is its objects without absolute times; `old` are the times that count by order only, ascending.
 
+    told: old entries of the schedule's recentDecisions, as JSON. No rule reads them.
     due: when something is due next. settled_s: since when nothing happens, in seconds before `due`.
     """
 
     template: str
     old: tuple[int, ...]
+    told: tuple[str, ...]
     due: datetime
     settled_s: int
 
@@ -49,6 +54,7 @@ class _Passage:
     settled_s: int
     template: str
     old: tuple[tuple[bool, int], ...]  # (True, index into the former `old`) or (False, seconds)
+    told: tuple[int | str, ...]  # index into the former `told`, or an entry that has become old since
 
 
 class Names:
@@ -59,7 +65,9 @@ class Names:
         self._schedule = schedule
 
     def moment(self, bodies: Sequence[Body], due: datetime, settled_s: int, remembers_s: int) -> Moment:
-        text, base = _without_identity(bodies), int(due.timestamp())
+        base = int(due.timestamp())
+        bodies, told = _without_what_was_told(bodies, format_time(datetime.fromtimestamp(base - remembers_s, UTC)))
+        text = _without_identity(bodies)
         found = {_seconds(match) for match in self._pattern.finditer(text)}
         old = sorted(time for time in found if time < base - remembers_s)
         symbols = {time: f"#{index}" for index, time in enumerate(old)}
@@ -68,7 +76,7 @@ class Names:
             time = _seconds(match)
             return f"<{'T' if match[1] else 'N'}{symbols.get(time, time - base)}>"
 
-        return Moment(self._pattern.sub(symbol, text), tuple(old), due, settled_s)
+        return Moment(self._pattern.sub(symbol, text), tuple(old), told, due, settled_s)
 
     def bodies(self, moment: Moment) -> list[Body]:
         """The objects of a moment, to be created in this order."""
@@ -78,19 +86,24 @@ class Names:
             time = moment.old[int(match[3])] if match[2] else base + int(match[3])
             return format_time(datetime.fromtimestamp(time, UTC)) if match[1] == "T" else f"{self._schedule}-{time // 60}"
 
-        found: list[Body] = json.loads(_TOKEN.sub(value, moment.template))
+        text = _TOLD.sub(lambda match: moment.told[int(match[1])], _TOKEN.sub(value, moment.template))
+        found: list[Body] = json.loads(text)
         return found
 
-    def shifted(self, entry: Entry, by: timedelta) -> Entry:
-        minutes = int(by.total_seconds()) // 60
+    def later(self, text: str, by: timedelta) -> str:
+        """The same with all times moved."""
 
         def value(match: re.Match[str]) -> str:
-            return match[0] if match[1] else f"{self._schedule}-{int(match[2]) + minutes}"
+            time = datetime.fromtimestamp(_seconds(match), UTC) + by
+            return format_time(time) if match[1] else f"{self._schedule}-{int(time.timestamp()) // 60}"
 
+        return self._pattern.sub(value, text)
+
+    def shifted(self, entry: Entry, by: timedelta) -> Entry:
         return Entry(
             at=entry.at + by,
             what=entry.what,
-            job=entry.job and self._pattern.sub(value, entry.job),
+            job=entry.job and self.later(entry.job, by),
             tick=entry.tick and entry.tick + by,
             first_tick=entry.first_tick and entry.first_tick + by,
             count=entry.count,
@@ -113,6 +126,7 @@ class Memory:
             return  # its text may tell of times
         base, due_s = int(start.due.timestamp()), int((end.due - start.due).total_seconds())
         known = {time: index for index, time in enumerate(start.old)}
+        known_told = {text: index for index, text in enumerate(start.told)}
         passage = _Passage(
             due=start.due,
             ticks_s=self._ticks_after(base, due_s),
@@ -122,6 +136,7 @@ class Memory:
             settled_s=end.settled_s,
             template=end.template,
             old=tuple((True, known[time]) if time in known else (False, time - base) for time in end.old),
+            told=tuple(known_told.get(text, text) for text in end.told),
         )
         self._passages.setdefault(start.template, []).append(passage)
 
@@ -134,7 +149,11 @@ class Memory:
             if due < until and tuple(failures(used)) == passage.failures and self._ticks_after(base, passage.due_s) == passage.ticks_s:
                 old = tuple(moment.old[value] if is_known else base + value for is_known, value in passage.old)
                 entries = [self._names.shifted(entry, moment.due - passage.due) for entry in passage.entries]
-                return Moment(passage.template, old, due, passage.settled_s), entries, used
+                told = tuple(
+                    moment.told[each] if isinstance(each, int) else self._names.later(each, moment.due - passage.due)
+                    for each in passage.told
+                )
+                return Moment(passage.template, old, told, due, passage.settled_s), entries, used
         return None
 
     def _ticks_after(self, base: int, due_s: int) -> tuple[int, ...]:
@@ -145,6 +164,24 @@ class Memory:
 
 def _seconds(match: re.Match[str]) -> int:
     return int(datetime.fromisoformat(match[1]).timestamp()) if match[1] else int(match[2]) * 60
+
+
+def _without_what_was_told(bodies: Sequence[Body], until: str) -> tuple[list[Body], tuple[str, ...]]:
+    """Without the decisions before `until` that the schedule lists, and these."""
+    told: list[str] = []
+
+    def without(decision: Body) -> Any:
+        if decision["time"] >= until:
+            return decision
+        told.append(json.dumps(decision, sort_keys=True))
+        return f"<told {len(told) - 1}>"
+
+    rest = []
+    for body in bodies:
+        if body["kind"] == SCHEDULES.kind and "recentDecisions" in body["status"]:
+            body = {**body, "status": body["status"] | {"recentDecisions": [*map(without, body["status"]["recentDecisions"])]}}
+        rest.append(body)
+    return rest, tuple(told)
 
 
 def _without_identity(bodies: Sequence[Body]) -> str:
