@@ -212,3 +212,20 @@ def test_what_the_leader_before_did_last_is_listed_where_a_watch_is_silent() -> 
         return on
 
     assert run_virtual(main, NOW).made == []
+
+
+def test_nothing_is_decided_between_two_terms() -> None:
+    async def main(clock: VirtualClock) -> list[list[str]]:
+        on = Bench(clock)
+        process = asyncio.ensure_future(on.controller.run())
+        await on.controller.lead()
+        await on.controller.settled()
+        on.controller.stop_leading()
+        await clock.sleep(90)  # the tick of 12:01 comes up; authority is back at once, and what was missed is still to be listed
+        found = [list(on.made)]
+        await on.controller.lead()
+        await on.controller.settled()
+        process.cancel()
+        return [*found, list(on.made)]
+
+    assert run_virtual(main, NOW) == [[], ["churn-29540881"]]

@@ -192,8 +192,8 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            await self._leading.wait()
             item = await self.queue.take()
+            await self._leading.wait()  # in this order: who waits for an item through a term of others decides on nothing before `lead`
             try:
                 await self._look_at(item)
             finally:
