@@ -99,6 +99,44 @@ def test_a_run_that_is_deleted_before_it_was_told_is_not_made_again(asked: dict[
     assert ("lastSuccessfulTime" in on.status) is ends
 
 
+def test_an_edit_that_tells_nothing_of_a_run_does_not_have_it_forgotten() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.lose(on.made[0])
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (on.made, on.status["lastDecision"]["action"]) == (["churn-29540881"], "Run")
+
+
+def test_a_process_that_begins_with_a_status_older_than_a_run_does_not_take_it_for_told() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+        on.controller = Controller(on, clock)
+        on.controller.take(SCHEDULES, "ADDED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.controller.take(RUNS, "ADDED", on._stored(RUNS, on.made[0]))
+        on.lose(on.made[0])
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
+
+
 def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)

@@ -34,6 +34,7 @@ class ScheduleEntry:
     seen_at: float
     deleting: bool
     raw: bytes
+    told_at: int  # the first version seen with this status: edits come after it, and tell nothing. 0 where it was there before
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +188,14 @@ class Cache:
         if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
             self.schedules[key] = replace(old, seen_at=self._monotonic())
             return []
-        if old is not None and key in self._untold:
-            self._forget_told(key, old, version, body)
-        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), "deletionTimestamp" in body["metadata"], edge.slim(body))
+        told_at = 0
+        if old is not None and old.uid == uid and json.loads(old.raw)["status"] == (body.get("status") or {}):
+            told_at = old.told_at
+        elif old is not None:
+            told_at = version
+            self._forget_told(key, uid, version)
+        deleting = "deletionTimestamp" in body["metadata"]
+        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), deleting, edge.slim(body), told_at)
         return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
@@ -229,17 +235,14 @@ class Cache:
         schedule = self.schedules.get(schedule_key)
         if schedule is None or run.child.owner_uid != schedule.uid:
             return
-        if run.version > schedule.version or not run.child.is_finished:
+        if run.version > schedule.told_at or not run.child.is_finished:
             self._untold[schedule_key][key.name] = replace(run, child=replace(run.child, gone=True, next_pending=False), raw=None)
 
-    def _forget_told(self, key: Key, old: ScheduleEntry, version: int, body: Body) -> None:
+    def _forget_told(self, schedule: Key, uid: str, told_at: int) -> None:
         """A status that was written after a run was seen last tells of it, whoever wrote it: a standby writes none."""
-        uid = body["metadata"]["uid"]
-        if old.uid == uid and json.loads(old.raw)["status"] == (body.get("status") or {}):
-            return
-        left = {name: run for name, run in self._untold.pop(key).items() if run.child.owner_uid == uid and run.version > version}
-        if left:
-            self._untold[key] = left
+        untold = self._untold.pop(schedule, {})
+        if left := {name: run for name, run in untold.items() if run.child.owner_uid == uid and run.version > told_at}:
+            self._untold[schedule] = left
 
     def _replacing(self, run: Key) -> list[Key]:
         """Runs that were made to replace this one, or to replace one of those; nearest first."""
