@@ -1,7 +1,7 @@
 """What is told of a run or Job that cannot be made, for as long as it cannot, and what becomes of it afterwards."""
 
 from collections.abc import Iterable, Mapping
-from itertools import count, cycle
+from itertools import count, cycle, repeat
 from typing import Any
 
 import pytest
@@ -10,6 +10,7 @@ from tests.builders import NOW
 from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.protocol import (
+    CONFIG_MAPS,
     EVENTS,
     JOBS,
     RUNS,
@@ -28,6 +29,8 @@ MINUTES = 75
 TRIES = count(1)
 TRAINER = {"trainer": {"image": "t"}}
 SCHEDULED = {"schedule": "1 12 * * *", "jobTemplate": {"spec": TRAINER}}
+PSI = {"name": "psi", "configMap": {"name": "drift", "key": "psi"}, "above": 0.2}
+DRIFTING = {"policy": {"mode": "Execute", "intervalSeconds": 300, "signals": [PSI]}, "jobTemplate": {"spec": TRAINER}}
 POOR = Key("ml", "poor")
 RAISE = "exceeded quota: none: grant the right or raise the quota; it is tried again"
 REPAIR = "failed calling webhook: see whether the API server, and each admission webhook that it asks, works; it is tried again"
@@ -99,6 +102,7 @@ async def told_while(clock: VirtualClock, unmakeable: Resource, errors: Iterable
         assert next(events if resource is EVENTS else writes) < 200, "it is written for ever"
 
     cluster.before_write, cluster.after_write = fail, written
+    cluster.store.create(CONFIG_MAPS, "ml", {"metadata": {"name": "drift"}, "data": {"psi": "0.3"}})
     cluster.store.create(RUNS if unmakeable is JOBS else SCHEDULES, "ml", {"metadata": {"name": POOR.name}, "spec": spec})
     async with operating(cluster, clock):
         await clock.sleep(MINUTES * 60)
@@ -114,3 +118,10 @@ def test_errors_that_take_turns_are_no_news_each_time(unmakeable: Resource, spec
     writes, events = run_virtual(lambda clock: told_while(clock, unmakeable, cycle(errors), **spec), NOW)
     assert writes <= 12
     assert events <= 12
+
+
+def test_drift_that_asks_again_and_again_is_no_news_each_time() -> None:
+    full = repeat(Forbidden("exceeded quota", status=403))
+    writes, events = run_virtual(lambda clock: told_while(clock, RUNS, full, **DRIFTING), NOW)
+    assert writes <= 6
+    assert events <= 6
