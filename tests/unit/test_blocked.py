@@ -13,6 +13,7 @@ from retrain_operator.cluster.protocol import (
     CONFIG_MAPS,
     EVENTS,
     JOBS,
+    LEASES,
     RUNS,
     SCHEDULES,
     AlreadyExists,
@@ -40,7 +41,9 @@ def webhook_down() -> ClusterError:
     return Unavailable(f"try {next(TRIES)}: failed calling webhook", status=500)
 
 
-@pytest.mark.parametrize("unmakeable", [pytest.param(JOBS, id="Job"), pytest.param(RUNS, id="RetrainJob")])
+@pytest.mark.parametrize(
+    "unmakeable", [pytest.param(JOBS, id="Job"), pytest.param(LEASES, id="guard"), pytest.param(RUNS, id="RetrainJob")]
+)
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -65,8 +68,8 @@ def test_what_blocks_is_told_again_and_again_and_written_seldom_and_then_all_goe
 
         cluster.create = refused  # type: ignore[method-assign]
         cluster.after_write = written
-        blocked = RUNS if unmakeable is JOBS else SCHEDULES
-        spec = TRAINER if unmakeable is JOBS else SCHEDULED
+        blocked = SCHEDULES if unmakeable is RUNS else RUNS
+        spec = SCHEDULED if unmakeable is RUNS else TRAINER | {"schedule": "churn"}
         cluster.store.create(blocked, "ml", {"metadata": {"name": POOR.name}, "spec": spec})
         async with operating(cluster, clock):
             await clock.sleep(MINUTES * 60)

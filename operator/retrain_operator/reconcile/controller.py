@@ -39,7 +39,7 @@ from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
-from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
+from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, TakeGuard, WriteStatus
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
@@ -269,7 +269,7 @@ class Controller:
                 if isinstance(error, Unavailable) and isinstance(action, CreateRun | CreateJob):
                     resource = RUNS if isinstance(action, CreateRun) else JOBS
                     self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
-                makes = isinstance(action, CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)
+                makes = isinstance(action, TakeGuard | CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)
                 if makes and blocked is None and self._setbacks.is_blocked(item, error):
                     # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
                     await self._reconcile(item, self._tell_blocked(item, error))
