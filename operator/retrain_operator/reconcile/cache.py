@@ -72,6 +72,7 @@ class Cache:
         self._replacements: defaultdict[Key, set[Key]] = defaultdict(set)  # by the run that is replaced
         self._guarded: defaultdict[tuple[str, str], set[Key]] = defaultdict(set)  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._deleted_attempts: OrderedDict[tuple[str, str], ChildRun] = OrderedDict()  # by name and the root's UID
 
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
@@ -120,6 +121,10 @@ class Cache:
         """Name of the run with this UID."""
         return next((entry.child.name for entry in self.runs.values() if entry.uid == run_uid), None)
 
+    def deleted_attempt(self, name: str, root_uid: str) -> ChildRun | None:
+        """The further attempt of this name that was made, and was deleted since."""
+        return self._deleted_attempts.get((name, root_uid))
+
     def known(self, resource: Resource) -> dict[Key, Seen]:
         """UID and version of each object, for the comparison with a list."""
         if resource is JOBS:
@@ -161,6 +166,10 @@ class Cache:
         concerned = self._concerned(key)
         del self.runs[key]
         self._keep_untold(key, run)
+        if run.child.root_uid is not None:
+            self._deleted_attempts[key.name, run.child.root_uid] = run.child
+            if len(self._deleted_attempts) > TOMBSTONES_MAX:
+                self._deleted_attempts.popitem(last=False)
         job = self.jobs.get(key)
         if job is not None and (job.state.deleted or job.state.end is not None):
             self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told
