@@ -128,3 +128,24 @@ def test_drift_that_asks_again_and_again_is_no_news_each_time() -> None:
     writes, events = run_virtual(lambda clock: told_while(clock, RUNS, full, **DRIFTING), NOW)
     assert writes <= 6
     assert events <= 6
+
+
+def test_a_further_attempt_that_cannot_be_made_is_told_of() -> None:
+    async def story(clock: VirtualClock) -> list[str]:
+        cluster = new_cluster(clock)
+
+        def fail(method: str, resource: Resource, key: Key) -> None:
+            if (method, key.name) == ("create", "poor-r1"):
+                raise webhook_down()
+
+        cluster.before_write = fail
+        cluster.store.create(RUNS, "ml", {"metadata": {"name": POOR.name}, "spec": TRAINER})
+        following = {"job": "poor-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        cluster.store.patch_status(RUNS, POOR, {"phase": "Failed", "observedGeneration": 1, "nextAttempt": following})
+        async with operating(cluster, clock):
+            await clock.sleep(MINUTES * 60)
+        return [event["note"] for event in (await cluster.list(EVENTS, "ml")).items]
+
+    notes = run_virtual(story, NOW)
+    assert len(notes) == 3
+    assert all(note.endswith(REPAIR) for note in notes)

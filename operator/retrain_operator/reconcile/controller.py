@@ -269,10 +269,12 @@ class Controller:
                 if isinstance(error, Unavailable) and isinstance(action, CreateRun | CreateJob):
                     resource = RUNS if isinstance(action, CreateRun) else JOBS
                     self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
-                makes = isinstance(action, TakeGuard | CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)
+                makes = isinstance(action, TakeGuard | CreateJob | CreateRun)
                 if makes and blocked is None and self._setbacks.is_blocked(item, error):
-                    # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
-                    await self._reconcile(item, self._tell_blocked(item, error))
+                    why = self._tell_blocked(item, error)
+                    if not (isinstance(action, CreateRun) and view.resource is RUNS):  # beside a further attempt there is nothing to do
+                        # All else goes on. Records of a schedule that may go now may be what fills the quota.
+                        await self._reconcile(item, why)
                 raise
             if isinstance(action, CreateRun | CreateJob):
                 self._unanswered.pop(item, None)
