@@ -137,6 +137,28 @@ def test_a_process_that_begins_with_a_status_older_than_a_run_does_not_take_it_f
     assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
 
 
+def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        on.status_fails = False
+        for zone in ("Nowhere/Land", None):
+            await on.patch(SCHEDULES, SCHEDULE, {"spec": {"timeZone": zone}})
+            on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+            await on.look()
+            if zone is not None:
+                on.lose(on.made[0])
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
+
+
 def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)

@@ -34,7 +34,7 @@ class ScheduleEntry:
     seen_at: float
     deleting: bool
     raw: bytes
-    told_at: int  # the first version seen with this status: edits come after it, and tell nothing. 0 where it was there before
+    told_at: int  # version of the last status that told of runs: edits come after it, and tell nothing. 0 where it was there before
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +197,8 @@ class Cache:
         if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
             self.schedules[key] = replace(old, seen_at=self._monotonic())
             return []
-        told_at = 0
-        if old is not None and old.uid == uid and json.loads(old.raw)["status"] == (body.get("status") or {}):
+        told_at, status = 0, body.get("status") or {}
+        if old is not None and old.uid == uid and (json.loads(old.raw)["status"] == status or not edge.tells_of_runs(status)):
             told_at = old.told_at
         elif old is not None:
             told_at = version
