@@ -311,6 +311,22 @@ def test_a_retry_that_was_deleted_before_it_could_be_told_is_not_made_again(benc
     bench(steps)
 
 
+def test_a_run_made_anew_while_the_job_before_it_was_collected_reads_its_guard(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        first = await on.run("a")
+        await on.look()
+        job = on.cluster.store.get(JOBS, ROOT) or {}
+        on.cluster.store.delete(RUNS, ROOT)
+        on.controller.take(RUNS, "DELETED", first)
+        await on.run("a")
+        assert await on.look() == []
+        on.cluster.store.delete(JOBS, ROOT)
+        on.controller.take(JOBS, "DELETED", job)
+        assert await on.look() == ["replace Lease guard", "patch_status RetrainJob a", "create Job a"]
+
+    bench(steps)
+
+
 @pytest.mark.parametrize("change", ["suspended", "deleted"])
 def test_what_is_heard_of_a_run_while_its_guard_is_read_keeps_it_from_starting(bench: Play, change: str) -> None:
     async def steps(on: Bench) -> None:

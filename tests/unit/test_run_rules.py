@@ -201,10 +201,6 @@ REFUSED = [
     ),
     pytest.param(Case(run(job=job_state(**LEFTOVER))), id="the Job of a deleted run of the same name is still there: wait for its end"),
     pytest.param(Case(run(job=job_ended(**LEFTOVER), pod=pod_end()), ()), id="it has ended: its result is not this run's"),
-    pytest.param(
-        Case(run(job=job_state(**LEFTOVER, deleted=True)), ("guard", f"job {NAME}"), event=ACCEPTED),
-        id="it is gone: the run gets its own Job",
-    ),
 ]
 
 ENDING = [

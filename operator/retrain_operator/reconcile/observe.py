@@ -181,6 +181,8 @@ class Observer:
             if found is not None and found["metadata"]["uid"] == job.uid:
                 # It has only lost the label by which it is watched.
                 return replace(job, state=replace(edge.job_state(found), unwatched=True))
+            if job.state.owner_uid != observed.metadata.uid:
+                return None  # of an earlier run of this name: it is no more in the way, and this one starts like any other
         return job
 
     async def _late_job(self, key: Key) -> JobState | None:
