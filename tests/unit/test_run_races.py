@@ -319,7 +319,8 @@ def test_a_run_made_anew_while_the_job_before_it_was_collected_reads_its_guard(b
         on.cluster.store.delete(RUNS, ROOT)
         on.controller.take(RUNS, "DELETED", first)
         await on.run("a")
-        assert await on.look() == []
+        assert await on.look(times=2) == ["patch_status RetrainJob a"]
+        assert on.phase() == ("Pending", "GuardEnding")
         on.cluster.store.delete(JOBS, ROOT)
         on.controller.take(JOBS, "DELETED", job)
         assert await on.look() == ["replace Lease guard", "patch_status RetrainJob a", "create Job a"]
