@@ -159,6 +159,27 @@ def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() ->
     assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
 
 
+def test_a_run_whose_tick_waits_behind_older_ones_is_remembered_until_that_is_told() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.status_fails = True
+        await clock.sleep(5 * 60 + 1)
+        await on.look()  # of the five ticks the newest has its run
+        await on.patch(SCHEDULES, SCHEDULE, {"spec": {"missedRunPolicy": "All", "maxCatchUp": 5}})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.status_fails = False
+        await on.look(times=2)
+        while on.status.get("active"):
+            on.finish(on.made[-1])
+            on.lose(on.made[-1])
+            await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert on.made == [f"churn-{29540880 + minute}" for minute in (5, 1, 2, 3, 4)]
+
+
 def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)

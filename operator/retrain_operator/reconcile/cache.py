@@ -5,6 +5,7 @@ import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from retrain_operator.api.base import ObjectMeta
@@ -35,6 +36,13 @@ class ScheduleEntry:
     deleting: bool
     raw: bytes
     told_at: int  # version of the last status that told of runs: edits come after it, and tell nothing. 0 where it was there before
+    decided_through: datetime | None  # every tick up to here is told of
+
+    def tells_of(self, run: "RunEntry") -> bool:
+        """Whether the status tells of a run of the schedule that was seen like this."""
+        tick = run.child.scheduled_time
+        is_decided = tick is None or (self.decided_through is not None and tick <= self.decided_through)
+        return run.version <= self.told_at and is_decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +210,11 @@ class Cache:
             told_at = old.told_at
         elif old is not None:
             told_at = version
-            self._forget_told(key, uid, version)
-        deleting = "deletionTimestamp" in body["metadata"]
-        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), deleting, edge.slim(body), told_at)
+        deleting, decided_through = "deletionTimestamp" in body["metadata"], edge.decided_through(status)
+        entry = ScheduleEntry(uid, version, self._monotonic(), deleting, edge.slim(body), told_at, decided_through)
+        self.schedules[key] = entry
+        if told_at == version:
+            self._forget_told(key, entry)
         return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
@@ -244,14 +254,14 @@ class Cache:
         schedule = self.schedules.get(schedule_key)
         if schedule is None or run.child.owner_uid != schedule.uid:
             return
-        if run.version > schedule.told_at or not run.child.is_finished:
+        if not schedule.tells_of(run) or not run.child.is_finished:
             self._untold[schedule_key][key.name] = replace(run, child=replace(run.child, gone=True, next_pending=False), raw=None)
 
-    def _forget_told(self, schedule: Key, uid: str, told_at: int) -> None:
+    def _forget_told(self, key: Key, schedule: ScheduleEntry) -> None:
         """A status that was written after a run was seen last tells of it, whoever wrote it: a standby writes none."""
-        untold = self._untold.pop(schedule, {})
-        if left := {name: run for name, run in untold.items() if run.child.owner_uid == uid and run.version > told_at}:
-            self._untold[schedule] = left
+        untold = self._untold.pop(key, {})
+        if left := {name: run for name, run in untold.items() if run.child.owner_uid == schedule.uid and not schedule.tells_of(run)}:
+            self._untold[key] = left
 
     def _replacing(self, run: Key) -> list[Key]:
         """Runs that were made to replace this one, or to replace one of those; nearest first."""

@@ -217,6 +217,11 @@ def tells_of_runs(status: Body) -> bool:
     return ready.get("status") != "False" or ready.get("reason") == reasons.CREATE_FAILED
 
 
+def decided_through(status: Body) -> datetime | None:
+    """Every tick of a schedule up to here has its fate in the status."""
+    return _time(status.get("decidedThrough"))
+
+
 def expires_by_itself(body: Body) -> bool:
     """Whether a run's time to live is its own affair: a schedule looks after the runs that it made."""
     timed = (body.get("spec") or {}).get("ttlSecondsAfterFinished") is not None
