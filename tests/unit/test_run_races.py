@@ -289,6 +289,45 @@ def test_a_retry_is_told_at_once_for_once_it_is_deleted_nothing_else_knows_of_it
     bench(steps)
 
 
+def test_a_retry_that_was_deleted_before_it_could_be_told_is_not_made_again(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        following = {"job": "a-r1", "time": "2026-03-02T11:00:00Z", "made": False}
+        on.tell(RUNS, "a", phase="Failed", observedGeneration=1, nextAttempt=following)
+        on.hear(RUNS, "a")
+
+        def refuse(method: str, resource: Resource, key: Key) -> None:
+            if (method, resource) == ("patch_status", RUNS):
+                raise Unavailable("a webhook does not answer")
+
+        on.cluster.before_write = refuse
+        assert await on.look() == ["create RetrainJob a-r1"]
+        on.controller.take(RUNS, "DELETED", on.cluster.store.get(RUNS, Key("ml", "a-r1")) or {})
+        on.cluster.store.delete(RUNS, Key("ml", "a-r1"))
+        assert await on.look() == []
+        on.cluster.before_write = None
+        assert await on.look(times=2) == ["patch_status RetrainJob a"]
+
+    bench(steps)
+
+
+def test_a_run_made_anew_while_the_job_before_it_was_collected_reads_its_guard(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        first = await on.run("a")
+        await on.look()
+        job = on.cluster.store.get(JOBS, ROOT) or {}
+        on.cluster.store.delete(RUNS, ROOT)
+        on.controller.take(RUNS, "DELETED", first)
+        await on.run("a")
+        assert await on.look(times=2) == ["patch_status RetrainJob a"]
+        assert on.phase() == ("Pending", "GuardEnding")
+        on.cluster.store.delete(JOBS, ROOT)
+        on.controller.take(JOBS, "DELETED", job)
+        assert await on.look() == ["replace Lease guard", "patch_status RetrainJob a", "create Job a"]
+
+    bench(steps)
+
+
 @pytest.mark.parametrize("change", ["suspended", "deleted"])
 def test_what_is_heard_of_a_run_while_its_guard_is_read_keeps_it_from_starting(bench: Play, change: str) -> None:
     async def steps(on: Bench) -> None:

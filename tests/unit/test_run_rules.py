@@ -199,12 +199,17 @@ REFUSED = [
     pytest.param(
         ends(run(job=job_state(ready=1, owner_uid=None, owner_run=None)), "NameTaken", started=False), id="a Job without an owner has it"
     ),
-    pytest.param(Case(run(job=job_state(**LEFTOVER))), id="the Job of a deleted run of the same name is still there: wait for its end"),
-    pytest.param(Case(run(job=job_ended(**LEFTOVER), pod=pod_end()), ()), id="it has ended: its result is not this run's"),
     pytest.param(
-        Case(run(job=job_state(**LEFTOVER, deleted=True)), ("guard", f"job {NAME}"), event=ACCEPTED),
-        id="it is gone: the run gets its own Job",
+        Case(
+            run(job=job_state(**LEFTOVER)),
+            ("status",),
+            {"phase": "Pending", "jobName": None},
+            ("Ready False GuardEnding",),
+            f"Normal GuardEnding: the Job of an earlier RetrainJob {NAME}, which is gone, is not gone yet",
+        ),
+        id="the Job of a deleted run of the same name is still there: wait for its end",
     ),
+    pytest.param(Case(run(job=job_ended(**LEFTOVER), status=RUNNING, pod=pod_end()), ()), id="it has ended: its result is not this run's"),
 ]
 
 ENDING = [

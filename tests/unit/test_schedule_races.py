@@ -99,6 +99,87 @@ def test_a_run_that_is_deleted_before_it_was_told_is_not_made_again(asked: dict[
     assert ("lastSuccessfulTime" in on.status) is ends
 
 
+def test_an_edit_that_tells_nothing_of_a_run_does_not_have_it_forgotten() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.lose(on.made[0])
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (on.made, on.status["lastDecision"]["action"]) == (["churn-29540881"], "Run")
+
+
+def test_a_process_that_begins_with_a_status_older_than_a_run_does_not_take_it_for_told() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
+        on.controller = Controller(on, clock)
+        on.controller.take(SCHEDULES, "ADDED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.controller.take(RUNS, "ADDED", on._stored(RUNS, on.made[0]))
+        on.lose(on.made[0])
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
+
+
+def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        on.status_fails = False
+        for zone in ("Nowhere/Land", None):
+            await on.patch(SCHEDULES, SCHEDULE, {"spec": {"timeZone": zone}})
+            on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+            await on.look()
+            if zone is not None:
+                on.lose(on.made[0])
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
+
+
+def test_a_run_whose_tick_waits_behind_older_ones_is_remembered_until_that_is_told() -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.status_fails = True
+        await clock.sleep(5 * 60 + 1)
+        await on.look()  # of the five ticks the newest has its run
+        await on.patch(SCHEDULES, SCHEDULE, {"spec": {"missedRunPolicy": "All", "maxCatchUp": 5}})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        on.status_fails = False
+        await on.look(times=2)
+        while on.status.get("active"):
+            on.finish(on.made[-1])
+            on.lose(on.made[-1])
+            await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert on.made == [f"churn-{29540880 + minute}" for minute in (5, 1, 2, 3, 4)]
+
+
 def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
@@ -212,3 +293,20 @@ def test_what_the_leader_before_did_last_is_listed_where_a_watch_is_silent() -> 
         return on
 
     assert run_virtual(main, NOW).made == []
+
+
+def test_nothing_is_decided_between_two_terms() -> None:
+    async def main(clock: VirtualClock) -> list[list[str]]:
+        on = Bench(clock)
+        process = asyncio.ensure_future(on.controller.run())
+        await on.controller.lead()
+        await on.controller.settled()
+        on.controller.stop_leading()
+        await clock.sleep(90)  # the tick of 12:01 comes up; authority is back at once, and what was missed is still to be listed
+        found = [list(on.made)]
+        await on.controller.lead()
+        await on.controller.settled()
+        process.cancel()
+        return [*found, list(on.made)]
+
+    assert run_virtual(main, NOW) == [[], ["churn-29540881"]]

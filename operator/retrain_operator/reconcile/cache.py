@@ -40,6 +40,7 @@ class Cache:
         self._untold: defaultdict[Key, dict[str, RunEntry]] = defaultdict(dict)  # by schedule; as they were seen last
         self._guarded: Index[tuple[str, str]] = Index()  # unfinished Jobs by namespace and guard
         self._deleted: OrderedDict[str, None] = OrderedDict()
+        self._deleted_attempts: OrderedDict[tuple[str, str], ChildRun] = OrderedDict()  # by name and the root's UID
 
     def runs_of(self, schedule: Key) -> tuple[ChildRun, ...]:
         """Runs that say they belong to the schedule, and whatever has a name as its ticks and requests make them."""
@@ -78,6 +79,10 @@ class Cache:
     def name_of(self, run_uid: str) -> str | None:
         """Name of the run with this UID."""
         return next((entry.child.name for entry in self.runs.values() if entry.uid == run_uid), None)
+
+    def deleted_attempt(self, name: str, root_uid: str) -> ChildRun | None:
+        """The further attempt of this name that was made, and was deleted since."""
+        return self._deleted_attempts.get((name, root_uid))
 
     def known(self, resource: Resource) -> dict[Key, Seen]:
         """UID and version of each object, for the comparison with a list."""
@@ -120,6 +125,10 @@ class Cache:
         concerned = [Item(Kind.RUN, each) for each in self.replacements.concerned(key)]
         del self.runs[key]
         self._keep_untold(key, run)
+        if run.child.root_uid is not None:
+            self._deleted_attempts[key.name, run.child.root_uid] = run.child
+            if len(self._deleted_attempts) > TOMBSTONES_MAX:
+                self._deleted_attempts.popitem(last=False)
         job = self.jobs.get(key)
         if job is not None and (job.state.deleted or job.state.end is not None):
             self._forget_job(key, uid)  # one that goes on is in the way of others until its own end is told
@@ -147,9 +156,16 @@ class Cache:
         if old is not None and (old.uid, old.version) == (uid, version):  # an own write, by its answer and by two watches
             self.schedules[key] = replace(old, seen_at=self._monotonic())
             return []
-        if old is not None and key in self._untold:
-            self._forget_told(key, old, version, body)
-        self.schedules[key] = ScheduleEntry(uid, version, self._monotonic(), "deletionTimestamp" in body["metadata"], edge.slim(body))
+        told_at, status = 0, body.get("status") or {}
+        if old is not None and old.uid == uid and (json.loads(old.raw)["status"] == status or not edge.tells_of_runs(status)):
+            told_at = old.told_at
+        elif old is not None:
+            told_at = version
+        deleting, decided_through = "deletionTimestamp" in body["metadata"], edge.decided_through(status)
+        entry = ScheduleEntry(uid, version, self._monotonic(), deleting, edge.slim(body), told_at, decided_through)
+        self.schedules[key] = entry
+        if told_at == version:
+            self._forget_told(key, entry)
         return [Item(Kind.SCHEDULE, key)]
 
     def _put_run(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:
@@ -189,16 +205,13 @@ class Cache:
         schedule = self.schedules.get(schedule_key)
         if schedule is None or run.child.owner_uid != schedule.uid:
             return
-        if run.version > schedule.version or not run.child.is_finished:
+        if not schedule.tells_of(run) or not run.child.is_finished:
             self._untold[schedule_key][key.name] = replace(run, child=replace(run.child, gone=True, next_pending=False), raw=None)
 
-    def _forget_told(self, key: Key, old: ScheduleEntry, version: int, body: Body) -> None:
+    def _forget_told(self, key: Key, schedule: ScheduleEntry) -> None:
         """A status that was written after a run was seen last tells of it, whoever wrote it: a standby writes none."""
-        uid = body["metadata"]["uid"]
-        if old.uid == uid and json.loads(old.raw)["status"] == (body.get("status") or {}):
-            return
-        left = {name: run for name, run in self._untold.pop(key).items() if run.child.owner_uid == uid and run.version > version}
-        if left:
+        untold = self._untold.pop(key, {})
+        if left := {name: run for name, run in untold.items() if run.child.owner_uid == schedule.uid and not schedule.tells_of(run)}:
             self._untold[key] = left
 
     def _put_job(self, key: Key, uid: str, version: int, body: Body) -> list[Item]:

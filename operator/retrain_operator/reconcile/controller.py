@@ -39,7 +39,7 @@ from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 from retrain_operator.rules import reasons
 from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
-from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, WriteStatus
+from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, TakeGuard, WriteStatus
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
 FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
@@ -192,8 +192,8 @@ class Controller:
 
     async def _work(self) -> None:
         while True:
-            await self._leading.wait()
             item = await self.queue.take()
+            await self._leading.wait()  # in this order: who waits for an item through a term of others decides on nothing before `lead`
             try:
                 await self._look_at(item)
             finally:
@@ -269,10 +269,12 @@ class Controller:
                 if isinstance(error, Unavailable) and isinstance(action, CreateRun | CreateJob):
                     resource = RUNS if isinstance(action, CreateRun) else JOBS
                     self._unanswered[item] = resource, Key(action.body["metadata"]["namespace"], action.body["metadata"]["name"])
-                makes = isinstance(action, CreateJob) or (isinstance(action, CreateRun) and view.resource is SCHEDULES)
+                makes = isinstance(action, TakeGuard | CreateJob | CreateRun)
                 if makes and blocked is None and self._setbacks.is_blocked(item, error):
-                    # It is told, and all else goes on. Records of a schedule that may go now may be what fills the quota.
-                    await self._reconcile(item, self._tell_blocked(item, error))
+                    why = self._tell_blocked(item, error)
+                    if not (isinstance(action, CreateRun) and view.resource is RUNS):  # beside a further attempt there is nothing to do
+                        # All else goes on. Records of a schedule that may go now may be what fills the quota.
+                        await self._reconcile(item, why)
                 raise
             if isinstance(action, CreateRun | CreateJob):
                 self._unanswered.pop(item, None)

@@ -211,6 +211,17 @@ def why_not_running(pods: Iterable[Body], *, made_by: datetime | None = None) ->
     return why.rstrip(": ") or None
 
 
+def tells_of_runs(status: Body) -> bool:
+    """Whether a schedule's status says what its runs were made for. While the spec cannot work nobody decides on that."""
+    ready: Body = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
+    return ready.get("status") != "False" or ready.get("reason") == reasons.CREATE_FAILED
+
+
+def decided_through(status: Body) -> datetime | None:
+    """Every tick of a schedule up to here has its fate in the status."""
+    return _time(status.get("decidedThrough"))
+
+
 def expires_by_itself(body: Body) -> bool:
     """Whether a run's time to live is its own affair: a schedule looks after the runs that it made."""
     timed = (body.get("spec") or {}).get("ttlSecondsAfterFinished") is not None

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import RetrainJobSpec, RetrainJobStatus, attempt_name
+from retrain_operator.api.job import RetrainJobSpec, attempt_name
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
@@ -90,7 +90,7 @@ class Observer:
         if entry is None or entry.raw is None:
             return None
         observed = edge.run(entry.raw, None)
-        following = self._next_of(key.namespace, observed.status)
+        following = self._next_of(observed)
         observed = replace(
             observed,
             refused=self._refusal(observed.metadata),
@@ -182,6 +182,8 @@ class Observer:
             if found is not None and found["metadata"]["uid"] == job.uid:
                 # It has only lost the label by which it is watched.
                 return replace(job, state=replace(edge.job_state(found), unwatched=True))
+            if job.state.owner_uid != observed.metadata.uid:
+                return None  # of an earlier run of this name: it is no more in the way, and this one starts like any other
         return job
 
     async def _late_job(self, key: Key) -> JobState | None:
@@ -204,11 +206,15 @@ class Observer:
         entry = self._cache.runs.get(Key(key.namespace, attempt_name(root.name, before) if before > 1 else root.name))
         return entry is not None and entry.child.next_pending
 
-    def _next_of(self, namespace: str, status: RetrainJobStatus) -> ChildRun | None:
-        """Whatever has the name of the next attempt."""
-        following = status.next_attempt
-        entry = self._cache.runs.get(Key(namespace, following.job)) if following is not None else None
-        return entry.child if entry is not None else None
+    def _next_of(self, observed: RunObserved) -> ChildRun | None:
+        """Whatever has the name of the next attempt; where that is not told to be made, also the attempt that had it and was deleted."""
+        following = observed.status.next_attempt
+        if following is None:
+            return None
+        entry = self._cache.runs.get(Key(observed.metadata.namespace, following.job))
+        if entry is not None or following.made:
+            return entry.child if entry is not None else None
+        return self._cache.deleted_attempt(following.job, _root_uid(observed))
 
     def _refusal(self, metadata: ObjectMeta) -> str | None:
         generation, message = self._refusals.get(metadata.uid, (None, None))
@@ -222,5 +228,9 @@ def _lives(body: Body, uid: str) -> bool:
 
 def _follows(following: ChildRun, observed: RunObserved) -> bool:
     """Whether this is a further attempt of the observed run's root."""
+    return following.root_uid == _root_uid(observed)
+
+
+def _root_uid(observed: RunObserved) -> str:
     root = None if isinstance(observed.spec, InvalidSpec) else observed.spec.root
-    return following.root_uid == (root.uid if root else observed.metadata.uid)
+    return root.uid if root else observed.metadata.uid

@@ -1,6 +1,6 @@
 """What went wrong with each item since it last went well: how long to wait before the next try, and what people are told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from retrain_operator.cluster.protocol import ClusterError, Forbidden
@@ -13,11 +13,12 @@ BLOCKED_AFTER = 5  # failures in a row, about eight seconds
 TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Told:
-    by: tuple[type[ClusterError], int]
-    why: str
-    again_at: datetime
+    """`again_at`: by kind of error, until when more of it is no news."""
+
+    why: str = ""
+    again_at: dict[tuple[type[ClusterError], int], datetime] = field(default_factory=dict)
 
 
 class Setbacks:
@@ -48,11 +49,12 @@ class Setbacks:
     def why(self, item: Item, error: ClusterError, now: datetime) -> tuple[str, bool]:
         """What to tell of `error`, and whether it is to be told anew.
 
-        Like errors get the first one's text for a while: a message that counts or names a port would be another status each time.
+        Like errors get the first one's text for a while: a message that counts or names a port would be another status each time. So would
+        errors that take turns, and what is written is looked at again at once: what was told last stands until there is news.
         """
-        by, told = (type(error), error.status), self._told.get(item)
-        if told is not None and told.by == by and now < told.again_at:
-            return told.why, False
-        why = why_forbidden(error.message) if isinstance(error, Forbidden) else why_unavailable(error.message)
-        self._told[item] = _Told(by, why, now + TELL_AGAIN_AFTER)
-        return why, True
+        kind, told = (type(error), error.status), self._told.setdefault(item, _Told())
+        is_news = now >= told.again_at.get(kind, now)
+        if is_news:
+            told.why = why_forbidden(error.message) if isinstance(error, Forbidden) else why_unavailable(error.message)
+            told.again_at[kind] = now + TELL_AGAIN_AFTER
+        return told.why, is_news

@@ -6,6 +6,7 @@ is a reading too, with the reason.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ READ_TIMEOUT_S = 10.0  # of one of them
 ASK_FOR_S = 60.0  # longer outages cost an evaluation, which could not have been written down anyway
 FIRST_PAUSE_S = 0.5
 USABLE_FOR_S = 60.0  # an evaluation that could not be written for longer than this reads again
+STANDS_FOR_S = 180.0  # and is the same until that is read: longer than the longest pause between two tries, or it would come and go
 
 log = logging.getLogger(__name__)
 
@@ -85,17 +87,12 @@ class SignalReader:
         edition = _Edition(metadata.uid, metadata.generation)
         held = self._held.get(metadata.key)
         # Readings that took longer than an interval are used all the same, or nothing would ever be evaluated.
-        if (
-            held is not None
-            and held.edition == edition
-            and self._clock.monotonic() - held.read_at < USABLE_FOR_S
-            and is_due(spec.policy, held.readings.slot, last, now)
-        ):
-            return held.readings
-        if metadata.key not in self._under_way:
+        is_of_this = held is not None and held.edition == edition and is_due(spec.policy, held.readings.slot, last, now)
+        age_s = self._clock.monotonic() - held.read_at if held is not None and is_of_this else math.inf
+        if age_s >= USABLE_FOR_S and metadata.key not in self._under_way:
             self._under_way.add(metadata.key)
             self._requests.put_nowait(_Request(metadata.key, edition, spec.policy, Readings(slot, {})))
-        return None
+        return held.readings if held is not None and age_s < STANDS_FOR_S else None
 
     async def run(self) -> None:
         """Read what is asked for, until cancelled."""

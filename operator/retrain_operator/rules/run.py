@@ -44,7 +44,10 @@ def _decide(observed: RunObserved, now: datetime) -> Decision:
         return _without_job(observed, spec, now)
     if job.owner_uid != metadata.uid and job.owner_run == metadata.name:
         # Its owner was an earlier RetrainJob of this name and is gone, so the garbage collector deletes it; the name is free then.
-        return _without_job(replace(observed, job=None), spec, now) if job.deleted else Decision()
+        if status.job_name is not None or status.stopping is not None:
+            return Decision()  # this run has its own Job, or had it, and the news of that is late
+        message = f"the Job of an earlier RetrainJob {metadata.name}, which is gone, is not gone yet"
+        return write(observed, going(replace(observed, job=None), Phase.PENDING, reasons.GUARD_ENDING, message, now))
     if job.owner_uid != metadata.uid:
         message = f"Job {job.name} exists and belongs to something else: delete it, or give the run another name"
         return finish(replace(observed, job=None), _refusal(reasons.NAME_TAKEN, message), now)
