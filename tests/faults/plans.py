@@ -14,11 +14,10 @@ _SINGLE = tuple(kind for kind in WriteFault if kind not in ELECTION_FAULTS)
 _FOR_EVENTS = (*CRASHES, WriteFault.LOST, WriteFault.ERROR)  # an event may be lost; it must only be in nobody's way
 _IN_ALL = ("scheduled run",)  # the scenario that the sample tries with every crash
 
-# A create that arrives when its object was made by the repeat, has finished and is deleted: nothing in Kubernetes can tell it from a new
-# one. Only keeping the name for longer than a request can be on its way (a minute) rules it out, and these scenarios keep it for no time.
+# A create that arrives when its object was made by the repeat and is deleted: nothing in Kubernetes can tell it from a new one. The
+# operator keeps such a name for a while before it deletes what has it. A person who deletes it at once does not.
 _GHOSTS = {
-    (scenario, WriteFault.LATE, "create")
-    for scenario in ("pruned run", "delete during a run", "run deleted during a run", "job deleted during a run")
+    (scenario, WriteFault.LATE, "create") for scenario in ("delete during a run", "run deleted during a run", "job deleted during a run")
 }
 
 # A crash would leave no trace at all of a Job that is deleted at once; a long run writes what a short one does.

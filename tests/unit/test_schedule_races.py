@@ -16,6 +16,7 @@ from retrain_operator.cluster.informer import ChangeType
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable, WatchEvent
 from retrain_operator.embedded.admission import ADMISSION
+from retrain_operator.reconcile.apply import LATE_S
 from retrain_operator.reconcile.controller import Controller
 from retrain_operator.reconcile.workqueue import Item, Kind
 
@@ -97,6 +98,28 @@ def test_a_run_that_is_deleted_before_it_was_told_is_not_made_again(asked: dict[
     told = on.status["lastRequest"] if asked else on.status["lastDecision"]
     assert (told["action"], told["job"], on.status.get("active", [])) == ("Run", run, [])
     assert ("lastSuccessfulTime" in on.status) is ends
+
+
+def test_a_run_whose_create_may_arrive_once_more_keeps_its_name_although_its_record_is_to_go() -> None:
+    async def main(clock: VirtualClock) -> list[bool]:
+        on = Bench(clock)
+        await on.look()
+        await on.patch(SCHEDULES, SCHEDULE, {"spec": {"successfulJobsHistoryLimit": 0}})
+        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        await on.look()
+        await clock.sleep(61)
+        on.answers_are_lost = True
+        await on.look()
+        on.answers_are_lost = False
+        await on.look(times=3)
+        on.finish(on.made[0])
+        await on.look(times=3)
+        is_there = [on.store.get(RUNS, Key("ml", on.made[0])) is not None]
+        await clock.sleep(LATE_S)
+        await on.look()
+        return [*is_there, on.store.get(RUNS, Key("ml", on.made[0])) is not None]
+
+    assert run_virtual(main, NOW) == [True, False]
 
 
 def test_an_edit_that_tells_nothing_of_a_run_does_not_have_it_forgotten() -> None:

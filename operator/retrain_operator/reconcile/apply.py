@@ -19,6 +19,7 @@ from retrain_operator.cluster.protocol import (
     Conflict,
     Rejected,
     Resource,
+    Unavailable,
 )
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.metrics import Metrics
@@ -36,6 +37,7 @@ from retrain_operator.rules.decision import (
     WriteStatus,
 )
 
+LATE_S = 15.0  # a create that got no answer may arrive this late; where its object is gone by then, it finds the name free again
 INVALID = (400, 413, 422)  # the object itself; any other refusal, such as of a type that is not served, may pass
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,14 @@ log = logging.getLogger(__name__)
 
 class Stale(Exception):
     """The world was not as observed. What it is like is in the cache by now: decide again."""
+
+
+class TooSoon(Exception):
+    """What is to be deleted keeps its name for `wait_s` seconds more."""
+
+    def __init__(self, wait_s: float) -> None:
+        super().__init__(f"kept for {wait_s:.1f} s more: a create of it may be on its way")
+        self.wait_s = wait_s
 
 
 class Refused(Exception):
@@ -63,15 +73,17 @@ class Applier:
         self._clock = clock
         self._metrics = metrics
         self._notice = notice
+        self._late_until: dict[tuple[Resource, Key], float] = {}  # monotonic; of creates without an answer
 
     async def apply(self, resource: Resource, metadata: ObjectMeta, status: Mapping[str, Any], action: Action) -> None:
-        """Do `action` for the object. Raises Stale, Refused, ClusterError."""
+        """Do `action` for the object. Raises Stale, TooSoon, Refused, ClusterError."""
         match action:
             case CreateRun(body):
                 await self._create(RUNS, body)
             case TakeGuard(body):
                 await self._take_guard(body)
             case DeleteJob(key, uid):
+                self._check_names(key)
                 if await self._cluster.delete(JOBS, key, uid=uid, foreground=True):
                     log.info("%s: ends Job %s", metadata.key, key.name)
             case CreateJob(body):
@@ -80,6 +92,7 @@ class Applier:
             case WriteStatus(desired):
                 await self._write_status(resource, metadata, status, desired)
             case DeleteRun(key, uid):
+                self._check_names(key)
                 if await self._cluster.delete(RUNS, key, uid=uid):
                     log.info("%s: deleted RetrainJob %s, which is kept no longer", metadata.key, key.name)
                 self._notice(self._cache.remove(RUNS, key, uid))
@@ -111,6 +124,10 @@ class Applier:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])
         try:
             answer = await self._cluster.create(resource, key.namespace, body)
+        except Unavailable:
+            now = self._clock.monotonic()
+            self._late_until = {each: until for each, until in self._late_until.items() if until > now} | {(resource, key): now + LATE_S}
+            raise
         except Rejected as error:
             if error.status not in INVALID:
                 raise
@@ -121,6 +138,12 @@ class Applier:
             raise Stale(f"{resource.kind} {key} exists already")
         log.info("%s: created %s", key, resource.kind)
         self._notice(self._cache.put(resource, answer))
+
+    def _check_names(self, key: Key) -> None:
+        """Raises TooSoon while a run or a Job of this name may still be made by a create that got no answer."""
+        until = max(self._late_until.get((resource, key), 0.0) for resource in (RUNS, JOBS))
+        if (wait_s := until - self._clock.monotonic()) > 0:
+            raise TooSoon(wait_s)
 
     async def _take_guard(self, body: Body) -> None:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])

@@ -25,7 +25,7 @@ from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
 from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.reconcile.agenda import Agenda
-from retrain_operator.reconcile.apply import Applier, Refused, Stale
+from retrain_operator.reconcile.apply import Applier, Refused, Stale, TooSoon
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.counting import count
 from retrain_operator.reconcile.events import EventRecorder
@@ -210,6 +210,9 @@ class Controller:
         except Stale as stale:
             log.debug("%s: %s", item, stale)
             self._again(item, "Stale", at_once=item not in self._setbacks)
+        except TooSoon as early:
+            log.info("%s: %s", item, early)
+            self._agenda.set(item, self._clock.now() + timedelta(seconds=early.wait_s))
         except Forbidden as error:
             log.warning("%s: forbidden: %s", item, error)
             self._tell_blocked(item, error)

@@ -8,7 +8,7 @@ from retrain_operator.reconcile.workqueue import Item
 from retrain_operator.rules.telling import why_forbidden, why_unavailable
 
 BACKOFF_FIRST_S = 0.25
-BACKOFF_MAX_S = 60.0  # what is missing (a right, a quota, the API server) comes back at its own pace
+BACKOFF_MAX_S = 20.0  # what is missing (a right, a quota, the API server) comes back at its own pace, and is used soon after
 BLOCKED_AFTER = 5  # failures in a row, about eight seconds
 TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
 
