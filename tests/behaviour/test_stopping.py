@@ -123,14 +123,14 @@ async def test_a_finished_run_expires(world: World) -> None:
 
 
 async def test_a_queue_admits_the_job(world: World) -> None:
-    await world.create(RUNS, run("queued", trainer(TRAINED, queueName="gpus", pendingDeadlineSeconds=1)))
+    await world.create(RUNS, run("queued", trainer(TRAINED, queueName="gpus", pendingDeadlineSeconds=5)))
     async with world.operator():
         told = await world.wait_for(RUNS, "queued", lambda body: condition(body, "Ready").get("reason") == "Queued")
         job = await world.get(JOBS, "queued")
         assert job is not None
         assert (phase(told), job["spec"]["suspend"]) == ("Pending", True)
         assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
-        await world.create(RUNS, run("marker", trainer("sleep 1; " + TRAINED)))
+        await world.create(RUNS, run("marker", trainer("sleep 5; " + TRAINED)))
         await world.wait_for(RUNS, "marker", is_finished)  # meanwhile the deadline does not count
         await world.patch(JOBS, "queued", {"spec": {"suspend": False}})
         done = await world.wait_for(RUNS, "queued", is_finished)
