@@ -195,11 +195,11 @@ def test_no_older_model_goes_live_but_by_rollback(seed: int) -> None:
 
 
 def _given_up(story: Story) -> bool:
-    """Whether somebody was told that the target did not follow in time."""
+    """Whether somebody was told that the target did not follow."""
     reasons = {each["reason"] for run in story.store.list(RUNS).items for each in run["status"]["conditions"] if each["type"] == "Deployed"}
     schedule = story.store.get(SCHEDULES, CHURN)
     assert schedule is not None
-    return "RolloutTimeout" in reasons or (schedule["status"].get("lastRollback") or {}).get("state") == "TimedOut"
+    return bool(reasons & {"RolloutTimeout", "DeployRefused"}) or (schedule["status"].get("lastRollback") or {}).get("state") == "TimedOut"
 
 
 def test_the_histories_have_what_they_are_about() -> None:

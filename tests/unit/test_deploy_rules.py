@@ -285,6 +285,20 @@ STEPS = [
         observed(
             status_=status(DeploymentState.ROLLING_BACK),
             deploy=TARGETED,
+            slot=slot(rolled_back(TAKEN, AUTO, LATER, "the API server refuses to change a target: denied")),
+            targets=(showing(record("old", "09"), 3),),
+        ),
+        [
+            "write Completed Completed RolledBack False DeployRefused",
+            "Warning DeployRefused: the API server refuses to change a target: denied. "
+            f"Rolled back to the model of RetrainJob old, sha256 {'o' * 64}",
+        ],
+        id="it was refused, and the target serves the model before: told",
+    ),
+    pytest.param(
+        observed(
+            status_=status(DeploymentState.ROLLING_BACK),
+            deploy=TARGETED,
             slot=slot(BACK),
             targets=(showing(NEW, 2),),
             deploy_refused="denied",

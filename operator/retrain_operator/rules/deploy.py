@@ -11,6 +11,7 @@ and an older picture of a target, cannot undo what a newer run has brought there
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.deploy import Deploy, DeploymentState, DeploymentStatus
@@ -143,23 +144,24 @@ class _Step:
         return self._under_way(DeploymentState.ROLLING_BACK, message, (swap, *undo), **told)
 
     def restored(self) -> Decision:
-        """The slot has the model before again, because the rollout was not complete in time."""
+        """The slot has the model before again, because the rollout was refused, or not complete in time."""
         rollback, current, targets = self.seen.slot.rollback, self.seen.slot.current, self.observed.targets
         assert rollback is not None
         why = rollback.why or "not complete in time"
+        reason = reasons.DEPLOY_REFUSED if why.startswith(_REFUSED) else reasons.ROLLOUT_TIMEOUT
+        ended = partial(self._ended, DeploymentState.ROLLED_BACK, reason)
         message = f"{why}. Rolled back to the model of RetrainJob {rollback.to_run}, sha256 {rollback.to_sha256}"
         if current is None or current.sha256 != rollback.to_sha256:
-            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}; by now another one is current")
+            return ended(f"{message}; by now another one is current")
         live = self._live(self.seen.slot)
         told: dict[str, object] = {"config_map": self.seen.key.name, "targets": states(targets, live)}
         if all_ready(targets, live):
-            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, message, **told)
+            return ended(message, **told)
         missing = what_is_missing(targets, live, self.owner)
         if self.observed.deploy_refused is not None:
-            missing = f"{_REFUSED}: {self.observed.deploy_refused} ({missing})"
-            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
+            return ended(f"{message}, but {_REFUSED}: {self.observed.deploy_refused} ({missing})", **told)
         if self.before.state is DeploymentState.ROLLING_BACK and self.now >= self.before.time + self._timeout:
-            return self._ended(DeploymentState.ROLLED_BACK, reasons.ROLLOUT_TIMEOUT, f"{message}, but {missing}", **told)
+            return ended(f"{message}, but {missing}", **told)
         undo = patches(self.observed.metadata.namespace, targets, self.owner, live)
         going = f"{why}. Rolling back to the model of RetrainJob {rollback.to_run}"
         return self._under_way(DeploymentState.ROLLING_BACK, going, undo, **told)
