@@ -149,8 +149,8 @@ class TestRuns:
     def test_finished_one_that_is_being_deleted_is_as_good_as_gone(self, cache: Cache) -> None:
         cache.put(RUNS, a_run(1))
         gone = a_run(2, "Completed", deletionTimestamp="2026-03-02T12:05:00Z")
-        assert items(cache.put(RUNS, gone)) == LOOK_AT_BOTH
-        assert cache.runs == {}
+        assert items(cache.put(RUNS, gone)) == [f"schedule {SCHEDULE}"]
+        assert ([run.gone for run in cache.runs_of(CHURN)], [*cache.everything()]) == ([True], [])
 
     def test_unfinished_one_that_is_being_deleted_is_still_in_the_way(self, cache: Cache) -> None:
         cache.put(RUNS, a_run(1, "Running", deletionTimestamp="2026-03-02T12:05:00Z"))

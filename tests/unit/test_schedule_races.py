@@ -160,6 +160,33 @@ def test_a_process_that_begins_with_a_status_older_than_a_run_does_not_take_it_f
     assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
 
 
+@pytest.mark.parametrize("first", [pytest.param(SCHEDULES, id="after its schedule"), pytest.param(RUNS, id="before its schedule")])
+def test_a_run_that_a_new_process_first_hears_of_while_it_goes_is_not_made_again(first: Resource) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        await on.look()
+        on.status_fails = True
+        await clock.sleep(61)
+        await on.look(times=2)
+        [run] = on.made
+        on.finish(run)
+        await on.patch(RUNS, Key("ml", run), {"metadata": {"finalizers": ["example.com/keep"]}})
+        on.store.delete(RUNS, Key("ml", run))
+        on.controller = Controller(on, clock)
+        listed = {SCHEDULES: SCHEDULE.name, RUNS: run}
+        for resource in sorted(listed, key=lambda each: each is not first):
+            on.controller.take(resource, "ADDED", on._stored(resource, listed[resource]))
+        body = on._stored(RUNS, run)
+        await on.patch(RUNS, Key("ml", run), {"metadata": {"finalizers": None}})
+        on.controller.take(RUNS, "DELETED", body)
+        on.status_fails = False
+        await on.look(times=3)
+        return on
+
+    on = run_virtual(main, NOW)
+    assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
+
+
 def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)

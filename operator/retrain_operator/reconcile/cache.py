@@ -179,13 +179,11 @@ class Cache:
         items: list[Item] = []
         if old is not None and old.uid != uid:  # deleted and made anew; the deletion was not told, or will be
             items, old = self.remove(RUNS, key, old.uid), None
-        if child.is_finished and body["metadata"].get("deletionTimestamp"):
-            return items + self.remove(RUNS, key, uid)  # only its finalizers are left
         acknowledged = (body.get("status") or {}).get("observedGeneration") == body["metadata"].get("generation")
         if child.is_finished and not self._goes_on(key, uid):
             self._forget_job(key, uid)
         is_over = child.is_finished and not child.deploying and not child.telling and acknowledged
-        settled = is_over and not edge.expires_by_itself(body) and key not in self.jobs
+        settled = child.gone or (is_over and not edge.expires_by_itself(body) and key not in self.jobs)
         self.runs[key] = RunEntry(uid, version, self._monotonic(), child, None if settled else edge.slim(body))
         if old is not None and old.version == version:
             return []

@@ -101,12 +101,13 @@ def child_run(body: Body) -> ChildRun:
     metadata, spec, status = body["metadata"], body.get("spec") or {}, body.get("status") or {}
     result, following = status.get("result") or {}, status.get("nextAttempt")
     trained = result.get("outcome") == Outcome.TRAINED
+    phase, next_pending = Phase(status.get("phase") or Phase.PENDING), following is not None and not following.get("made")
     return ChildRun(
         name=metadata["name"],
         uid=metadata["uid"],
         owner_uid=owner_uid(body),
         schedule=spec.get("schedule"),
-        phase=Phase(status.get("phase") or Phase.PENDING),
+        phase=phase,
         created=parse_time(metadata["creationTimestamp"]),
         scheduled_time=_time(spec.get("scheduledTime")),
         completion_time=_time(status.get("completionTime")),
@@ -118,7 +119,7 @@ def child_run(body: Body) -> ChildRun:
         config_hash=(result.get("config") or {}).get("hash"),
         root_uid=(spec.get("root") or {}).get("uid"),
         has_next=following is not None,
-        next_pending=following is not None and not following.get("made"),
+        next_pending=next_pending,
         replaces=spec.get("replaces"),
         held=bool(spec.get("suspend")) and status.get("jobName") is None,
         tells_nothing=(status.get("error") or {}).get("reason") == reasons.REPLACED
@@ -127,6 +128,7 @@ def child_run(body: Body) -> ChildRun:
         expires_at=_expiry(spec, status),
         deploying=_is_deploying(status.get("deployment")),
         slot=_slot(status.get("deployment")),
+        gone="deletionTimestamp" in metadata and phase.is_finished and not next_pending,
     )
 
 

@@ -40,7 +40,7 @@ class ChildRun:
     deploying: bool = False  # finished, and what becomes of its model is not decided
     slot: str | None = None  # ConfigMap of the slot in which its model was, or is
     telling: bool = False  # finished, and somebody is still to be told
-    gone: bool = False  # deleted before the schedule's status told of it; what it was made for is done all the same
+    gone: bool = False  # deleted, or finished and only its finalizers are left; what it was made for is done all the same
 
     @property
     def is_finished(self) -> bool:
