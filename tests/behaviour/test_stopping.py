@@ -30,6 +30,34 @@ async def test_a_replacement_starts_when_the_old_pods_are_gone(world: World, tmp
     assert [job["metadata"]["name"] for job in await world.list(JOBS)] == ["new"]
 
 
+async def test_a_run_whose_job_somebody_deleted_has_ended_when_its_pod_has(world: World, tmp_path: Path) -> None:
+    ended = tmp_path / "ended"
+    await world.create(RUNS, run("a", trainer(f"trap 'sleep 2; touch {ended}; exit 143' TERM; while :; do sleep 0.05; done")))
+    async with world.operator():
+        await world.wait_for(RUNS, "a", lambda body: phase(body) == "Running")
+        await world.delete(JOBS, "a")
+        told = await world.wait_for(RUNS, "a", lambda body: condition(body, "Ready").get("reason") == "Stopping")
+        done = await world.wait_for(RUNS, "a", is_finished)
+        assert ended.exists()
+    assert condition(told, "Ready")["message"].startswith("its Job is gone, and it ends when pod a-")
+    assert (phase(told), phase(done), done["status"]["error"]["reason"]) == ("Running", "Failed", "JobDeleted")
+
+
+async def test_a_run_that_is_deleted_and_made_again_trains_when_its_former_pod_has_ended(world: World, tmp_path: Path) -> None:
+    ended, begun = tmp_path / "ended", tmp_path / "begun"
+    first = f"trap 'sleep 2; date +%s%N > {ended}; exit 143' TERM; while :; do sleep 0.05; done"
+    await world.create(RUNS, run("a", trainer(first, schedule="churn")))
+    async with world.operator():
+        await world.wait_for(RUNS, "a", lambda body: phase(body) == "Running")
+        await world.delete(RUNS, "a")
+        await world.gone(RUNS, "a")
+        await world.create(RUNS, run("a", trainer(f"date +%s%N > {begun}; " + TRAINED, schedule="churn")))
+        waiting = await world.wait_for(RUNS, "a", lambda body: condition(body, "Ready").get("reason") == "GuardEnding")
+        done = await world.wait_for(RUNS, "a", is_finished)
+    assert (phase(waiting), phase(done)) == ("Pending", "Completed"), done["status"]
+    assert int(ended.read_text()) < int(begun.read_text())
+
+
 async def test_of_a_chain_of_replacements_the_last_one_runs(world: World) -> None:
     await world.create(RUNS, run("a", trainer(SLOW_TO_GO, schedule="churn")))
     async with world.operator():

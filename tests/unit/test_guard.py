@@ -10,7 +10,7 @@ from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
 from retrain_operator.api.names import Key
 from retrain_operator.cluster.memory import MemoryCluster
-from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, AlreadyExists, Body, Resource
+from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, AlreadyExists, Body, Resource
 from retrain_operator.manifests.guard import guard_label, guard_lease, lease_name
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.guard import observe_guard
@@ -58,6 +58,12 @@ class Scene:
             body = self.cluster.store.patch_status(JOBS, Key("ml", metadata["name"]), status)  # type: ignore[assignment]
         if heard:
             self.cache.put(JOBS, body)
+
+    async def pod(self, name: str, phase: str) -> None:
+        """Of a Job of this guard that is gone."""
+        spec = {"restartPolicy": "Never", "containers": [{"name": "trainer", "image": "t"}]}
+        await self._made(PODS, {"metadata": {"name": name, "labels": {"retrain.dev/guard": guard_label("churn")}}, "spec": spec})
+        self.cluster.store.patch_status(PODS, Key("ml", name), {"phase": phase})
 
     async def lease(self, run: Body) -> Body:
         """Held by the run."""
@@ -255,11 +261,25 @@ class TestHeldByAnother:
         await scene.cluster.patch(RUNS, Key("ml", "a"), {"metadata": {"finalizers": []}})
         await scene.gone(a)
         b = await scene.run("b")
-        assert (await scene.seen_by(b))[:2] == (GuardState.ENDING, "a")
+        assert (await scene.seen_by(b))[:2] == (GuardState.ENDING, "Job a")
         await scene.cluster.patch(JOBS, Key("ml", "a"), {"metadata": {"finalizers": []}})
         scene.cluster.store.delete(JOBS, Key("ml", "a"))
         scene.cache.remove(JOBS, Key("ml", "a"), held["metadata"]["uid"])
         assert (await scene.seen_by(b))[:2] == (GuardState.FREE, "a")
+
+    @pytest.mark.parametrize("leased", [pytest.param(True, id="its Lease is there"), pytest.param(False, id="its Lease went with it")])
+    async def test_gone_with_its_job_while_its_pod_goes_on_it_is_ending(self, scene: Scene, leased: bool) -> None:
+        a = await scene.run("a", {"phase": "Running"})
+        if leased:
+            await scene.lease(a)
+            await scene.edit_lease(metadata={"ownerReferences": []})
+        await scene.pod("a-x2b7c", "Succeeded")
+        await scene.pod("a-zz9fp", "Running")
+        await scene.gone(a)
+        b = await scene.run("b")
+        assert (await scene.seen_by(b))[:2] == (GuardState.ENDING, "pod a-zz9fp")
+        scene.cluster.store.patch_status(PODS, Key("ml", "a-zz9fp"), {"phase": "Failed"})
+        assert (await scene.seen_by(b))[0] is GuardState.FREE
 
     @pytest.mark.parametrize(
         "edit",

@@ -27,7 +27,7 @@ def waiting(reason: str, message: str) -> RetrainJobStatus:
 
 CLAIMED = waiting("Pending", "its Job waits for its pod to run").model_copy(update={"duplicate_guard": DuplicateGuard(key="churn")})
 GOES_ON = ("Normal RunAccepted", "Normal Suspended", "Normal Replacing", "Normal GuardEnding", "Normal Pending")  # in test_audit
-ENDING = waiting("GuardEnding", "the Job of RetrainJob other, which is gone, is not gone yet")
+ENDING = waiting("GuardEnding", "other, whose RetrainJob is gone, has not ended yet")
 BLOCKED = waiting("CreateFailed", "quota")
 FREE = guard(GuardState.FREE, None)
 

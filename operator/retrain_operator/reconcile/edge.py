@@ -191,6 +191,12 @@ def running_pod(pods: Iterable[Body]) -> Key | None:
     return Key(metadata["namespace"], metadata["name"])
 
 
+def unended(pods: Iterable[Body]) -> str | None:
+    """Name of a pod that has not ended."""
+    ended = ("Succeeded", "Failed")
+    return next((pod["metadata"]["name"] for pod in pods if (pod.get("status") or {}).get("phase") not in ended), None)
+
+
 def why_not_running(pods: Iterable[Body], *, made_by: datetime | None = None) -> str | None:
     """Why the trainer does not run, in Kubernetes' words; None when it does, or has ended.
 

@@ -12,7 +12,7 @@ from typing import TypeGuard
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec
 from retrain_operator.api.names import ANNOTATION_HOLDER, LABEL_GUARD, LABEL_ROOT, Key
-from retrain_operator.cluster.protocol import JOBS, LEASES, RUNS, Cluster
+from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, Cluster
 from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.manifests.guard import guard_label, lease_name
 from retrain_operator.reconcile import edge
@@ -33,8 +33,9 @@ async def observe_guard(
     lease = await cluster.get(LEASES, key)
     if lease is None:
         # A Lease that is missing may have gone with a person's run that had it; a schedule's stays.
-        free = GuardObserved(GuardState.FREE, contested=not (is_new and belongs_to_schedule(metadata.owner_references)))
-        return (await _other_job(cluster, metadata, label) if is_asked else None) or free
+        is_schedules = belongs_to_schedule(metadata.owner_references)
+        free = GuardObserved(GuardState.FREE, contested=not (is_new and is_schedules))
+        return (await _other_job(cluster, metadata, label) if is_asked or not is_schedules else None) or free
     meta = lease["metadata"]
     uid, name = lease["spec"].get("holderIdentity"), (meta.get("annotations") or {}).get(ANNOTATION_HOLDER)
     if uid == (spec.root.uid if spec.root else metadata.uid):
@@ -82,7 +83,7 @@ async def _is_unfinished(cluster: Cluster, holder: Key, uid: str | None) -> bool
 
 
 async def _other_job(cluster: Cluster, metadata: ObjectMeta, label: str) -> GuardObserved | None:
-    """Held by another run's Job, or ending with one whose run is gone; None when there is no unfinished Job but the run's own."""
+    """Held by another run's Job, or ending with one whose run is gone, or with its pod; None when there is none but the run's own Job."""
     jobs = await cluster.list(JOBS, metadata.namespace, label_selector=f"{LABEL_GUARD}={label}")
     ending = None
     for job in map(edge.job_state, jobs.items):
@@ -91,5 +92,9 @@ async def _other_job(cluster: Cluster, metadata: ObjectMeta, label: str) -> Guar
         run = await cluster.get(RUNS, Key(metadata.namespace, job.owner_run)) if job.owner_run else None
         if run is not None and run["metadata"]["uid"] == job.owner_uid and not edge.child_run(run).is_finished:
             return GuardObserved(GuardState.HELD, job.owner_run)
-        ending = GuardObserved(GuardState.ENDING, job.owner_run or job.name)
-    return ending
+        ending = GuardObserved(GuardState.ENDING, f"Job {job.name}")
+    if ending is not None:
+        return ending
+    pods = await cluster.list(PODS, metadata.namespace, label_selector=f"{LABEL_GUARD}={label}")
+    left = edge.unended(pods.items)  # its Job is gone already
+    return GuardObserved(GuardState.ENDING, f"pod {left}") if left is not None else None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from retrain_operator.api.base import ObjectMeta
 from retrain_operator.api.job import RetrainJobSpec, attempt_name
-from retrain_operator.api.names import Key
+from retrain_operator.api.names import LABEL_RUN, Key
 from retrain_operator.cluster.protocol import JOBS, PODS, RUNS, SCHEDULES, Body, Cluster, Resource
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import controller
@@ -111,7 +111,8 @@ class Observer:
         job = await self._job_of(key, observed)
         if job is not None:
             observed = replace(observed, job=job.state, log=self._progress.look(key, observed.status, job.state, now))
-        if isinstance(observed.spec, InvalidSpec):
+        observed = replace(observed, pod_left=await self._pod_left(key, observed))
+        if isinstance(observed.spec, InvalidSpec) or observed.pod_left is not None:
             return observed
         if job is None and await self._is_orphaned(observed.metadata):
             return replace(observed, orphaned=True)
@@ -185,6 +186,15 @@ class Observer:
             if job.state.owner_uid != observed.metadata.uid:
                 return None  # of an earlier run of this name: it is no more in the way, and this one starts like any other
         return job
+
+    async def _pod_left(self, key: Key, observed: RunObserved) -> str | None:
+        """A pod of a Job that is gone. The collector ends it later, or too early found none, and not where somebody wants it to go on."""
+        job, status = observed.job, observed.status
+        is_gone = (status.job_name or status.stopping) if job is None else job.deleted and job.end is None
+        if not is_gone:
+            return None
+        pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_RUN}={key.name}")
+        return edge.unended(pods.items)
 
     async def _late_job(self, key: Key) -> JobState | None:
         """The Job of a finished run, when it goes on for certain: its end may only not have been told yet."""

@@ -142,7 +142,7 @@ class GuardState(StrEnum):
     FREE = "free"  # nobody has it, or who had it has finished
     OWN = "own"
     HELD = "held"
-    ENDING = "ending"  # who had it is gone, but a Job of it is not yet
+    ENDING = "ending"  # who had it is gone, but a Job or a pod of it is not yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class GuardObserved:
     """The Lease of a run's guard key, read afresh when the run is about to start."""
 
     state: GuardState
-    holder: str | None = None  # name of the root run that has it
+    holder: str | None = None  # name of the root run that has it; where it is ending, what has not ended
     version: str | None = None  # of the Lease; None when there is none
     uid: str | None = None
     contested: bool = False  # whether another operator may have found it held, and be about to skip the run
@@ -184,6 +184,7 @@ class RunObserved:
     orphaned: bool = False  # the schedule that made it is gone or going, and it goes too; looked up only before a Job or another attempt
     late: str | None = None  # why its pod does not run; read once it should
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
+    pod_left: str | None = None  # name of a pod that goes on although its Job is gone
     log: LogRead | None = None  # only while it runs
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
     targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot

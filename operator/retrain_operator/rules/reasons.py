@@ -57,8 +57,8 @@ REPLACED = "Replaced"  # a newer run was made to replace it
 # A run that does not start
 DUPLICATE_GUARD = "DuplicateGuard"  # Skipped: another run of the same schedule and window has not finished
 REPLACING = "Replacing"  # Pending: the run that it replaces is being ended
-GUARD_ENDING = "GuardEnding"  # Pending: the Job of a run that was deleted is not gone yet
-STOPPING = "Stopping"  # Pending or Running: it is being ended before its time
+GUARD_ENDING = "GuardEnding"  # Pending: the Job of a run that was deleted is not gone yet, or its pod has not ended
+STOPPING = "Stopping"  # Pending or Running: it is being ended before its time, or its Job is gone and its pod has not ended
 
 # Deployed of a RetrainJob; most are events as well
 DEPLOYING = "Deploying"  # Unknown: the model is trained, and it is being decided whether it goes live

@@ -23,6 +23,7 @@ WAITS_FOR_POD = "its Job waits for its pod to run"
 COPIED = "spec.root: it is for the attempts that the operator makes; to run a copy of one, leave out root, attempt and trigger"
 UNWATCHED_RECHECK = timedelta(seconds=5)  # how late the end of a Job is noticed whose labels somebody took away
 GUARD_RECHECK = timedelta(seconds=1)  # the garbage collector takes about that long
+POD_LEFT_RECHECK = timedelta(seconds=2)
 
 
 def decide(observed: RunObserved, now: datetime) -> Decision:
@@ -38,6 +39,11 @@ def _decide(observed: RunObserved, now: datetime) -> Decision:
         return Decision()
     if status.phase.is_finished:
         return after_the_end(observed, now)
+    if observed.pod_left is not None:
+        # Whatever starts after this run starts when nothing of it trains any more.
+        message = f"its Job is gone, and it ends when pod {observed.pod_left} has ended"
+        waits = write(observed, going(observed, status.phase, reasons.STOPPING, message, now))
+        return replace(waits, wake_at=now + POD_LEFT_RECHECK)
     if isinstance(spec, InvalidSpec):
         return _unreadable(observed, spec, now)
     if job is None:
@@ -134,7 +140,7 @@ def _start(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decisi
     if key is not None and guard.state is GuardState.HELD:
         return finish(observed, RunEnd(Phase.SKIPPED), now, guard=DuplicateGuard(key=key, triggered=True, held_by=guard.holder))
     if key is not None and guard.state is GuardState.ENDING:
-        message = f"the Job of RetrainJob {guard.holder}, which is gone, is not gone yet"
+        message = f"{guard.holder}, whose RetrainJob is gone, has not ended yet"
         return replace(write(observed, going(observed, Phase.PENDING, reasons.GUARD_ENDING, message, now)), wake_at=now + GUARD_RECHECK)
     if observed.blocked is not None:
         waits = going(observed, Phase.PENDING, reasons.CREATE_FAILED, observed.blocked, now)

@@ -1,6 +1,6 @@
 """Ending a run before its time: because another replaces it, because its pod does not run, or because its spec can no longer be read.
 
-The reason is written first, then the Job is deleted, and the run has finished when the Job, and with it the last pod, is gone.
+The reason is written first, then the Job is deleted, and the run has finished when the Job is gone and its last pod has ended.
 """
 
 from dataclasses import replace
