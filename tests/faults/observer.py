@@ -22,6 +22,7 @@ PATHS = {
     "configmaps": "/api/v1/configmaps",
     "deployments": "/apis/apps/v1/deployments",
 }
+IN_STEP_S = 30.0
 
 
 class Observer:
@@ -58,6 +59,26 @@ class Observer:
     def changed(self, namespace: str) -> asyncio.Event:
         """Set at every change in the namespace; who waits clears it."""
         return self._changed[namespace]
+
+    async def in_step(self, namespace: str) -> None:
+        """Return when all that has happened in the namespace by now was seen: one watch may be behind another. Raises TimeoutError."""
+        changed = self._changed[namespace]
+        for resource, path in PATHS.items():
+            group, _, plural = path.rpartition("/")
+            async with self._session.get(f"{group}/namespaces/{namespace}/{plural}") as response:
+                response.raise_for_status()
+                listing = await response.json()
+            async with asyncio.timeout(IN_STEP_S):
+                while not self._has_seen(namespace, resource, listing):
+                    changed.clear()
+                    await changed.wait()
+
+    def _has_seen(self, namespace: str, resource: str, listing: Body) -> bool:
+        listed = {body["metadata"]["uid"]: int(body["metadata"]["resourceVersion"]) for body in listing["items"] or ()}
+        lives, through = self._histories[namespace].lives, int(listing["metadata"]["resourceVersion"])
+        is_behind = any(uid not in lives or lives[uid].versions[-1].version < version for uid, version in listed.items())
+        living = self._histories[namespace].living(resource)
+        return not is_behind and all(life.uid in listed or life.created.version > through for life in living)
 
     async def _list(self, resource: str, path: str) -> str:
         while True:

@@ -94,10 +94,9 @@ def a_finished_run_is_final(evidence: Evidence) -> Iterator[str]:
 
 
 def runs_do_not_overlap(evidence: Evidence) -> Iterator[str]:
-    """No two unfinished Jobs of one schedule, unless it allows them; nor of one guard key."""
+    """No two unfinished Jobs of one schedule, unless it allows them, nor of one guard key; a Job that is gone goes on with its pods."""
     history = evidence.history
     policies = {each.name: each.spec.get("concurrencyPolicy", "Forbid") for each in history.of("retrainschedules")}
-    replacing = {f"schedule {name}" for name, policy in policies.items() if policy == "Replace"}
     groups: defaultdict[str, list[Life]] = defaultdict(list)
     for job in history.of("jobs"):
         run = history.lives.get(job.owner.get("uid", ""))
@@ -108,7 +107,7 @@ def runs_do_not_overlap(evidence: Evidence) -> Iterator[str]:
             groups[f"guard {guard}"].append(job)
     for key, jobs in groups.items():
         for first, second in pairwise(jobs):
-            if not _has_ended(history, first, second.created.version, with_pods=key in replacing):
+            if not _has_ended(history, first, second.created.version):
                 yield f"{key}: Job {second.name} was made while {first.name} was unfinished"
 
 
@@ -212,12 +211,12 @@ def _attempt(run: Life) -> str:
     return str(run.spec.get("attempt") or labels.get("retrain.dev/attempt") or 1)
 
 
-def _has_ended(history: History, job: Life, version: int, *, with_pods: bool) -> bool:
-    """Whether the Job had ended by then; `with_pods`: and the pods of one that was deleted."""
+def _has_ended(history: History, job: Life, version: int) -> bool:
+    """Whether the Job had ended by then, or was deleted and its pods had ended."""
     end = next((each for each in job.versions if each.version <= version and (each.deleted or has_ended(each.body))), None)
     if end is None:
         return False
-    if not (end.deleted and with_pods):
+    if not end.deleted:
         return True
     pods = [pod for pod in history.of("pods") if pod.owner.get("uid") == job.uid and pod.created.version <= version]
     return all(any(each.version <= version and _pod_ended(each) for each in pod.versions) for pod in pods)

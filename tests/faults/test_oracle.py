@@ -102,8 +102,8 @@ def two_of_a_guard() -> Story:
     return story
 
 
-def replaced_before_its_pod_was_gone() -> Story:
-    story = Story(concurrencyPolicy="Replace")
+def followed_before_its_pod_was_gone(policy: str) -> Story:
+    story = Story(concurrencyPolicy=policy)
     first = story.run()
     job = story.job(first)
     story.put("pods", "churn-1", "pod-1", job, status={"phase": "Running"})
@@ -321,7 +321,9 @@ def test_a_run_that_was_told_to_stop_has_failed_although_its_job_was_quicker(pha
         pytest.param(two_at_once, {"runs do not overlap"}, id="Forbid: two at once"),
         pytest.param(lambda: two_at_once(concurrencyPolicy="Allow"), set(), id="Allow: two at once"),
         pytest.param(two_of_a_guard, {"runs do not overlap"}, id="a guard held twice"),
-        pytest.param(replaced_before_its_pod_was_gone, {"runs do not overlap"}, id="Replace: the old pod still runs"),
+        pytest.param(lambda: followed_before_its_pod_was_gone("Replace"), {"runs do not overlap"}, id="Replace: the old pod still runs"),
+        pytest.param(lambda: followed_before_its_pod_was_gone("Forbid"), {"runs do not overlap"}, id="Forbid: the old pod still runs"),
+        pytest.param(lambda: followed_before_its_pod_was_gone("Allow"), set(), id="Allow: the old pod still runs"),
         pytest.param(lambda: started_under_suspend(2), {"nothing starts against the users will"}, id="started while suspended"),
         pytest.param(lambda: started_under_suspend(0), set(), id="started before the operator could know"),
         pytest.param(lambda: started_under_suspend(2, "Retry"), set(), id="a retry under suspend"),

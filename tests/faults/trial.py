@@ -126,7 +126,10 @@ async def _settle(
         now = time.monotonic()
         deadline = max(begun, script.last_fault_at) + recovery_s
         if any(each.rule in FOR_EVER for each in found):
-            return found, now
+            await lab.observer.in_step(namespace)
+            found = judge()
+            if any(each.rule in FOR_EVER for each in found):
+                return found, now
         if found or script.under_way or _is_busy(lab.observer.history(namespace)):
             well_at = None
             if now > deadline and not script.under_way:
