@@ -39,7 +39,7 @@ async def test_a_run_whose_job_somebody_deleted_has_ended_when_its_pod_has(world
         told = await world.wait_for(RUNS, "a", lambda body: condition(body, "Ready").get("reason") == "Stopping")
         done = await world.wait_for(RUNS, "a", is_finished)
         assert ended.exists()
-    assert condition(told, "Ready")["message"].startswith("its Job is gone, and it ends when pod a-")
+    assert condition(told, "Ready")["message"].startswith("Job a was deleted before it finished")
     assert (phase(told), phase(done), done["status"]["error"]["reason"]) == ("Running", "Failed", "JobDeleted")
 
 

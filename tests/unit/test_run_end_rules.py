@@ -46,8 +46,12 @@ def stopping(**fields: Any) -> RetrainJobStatus:
     return going("Stopping", message=REPLACED.message, stopping=REPLACED, job_name=NAME, start_time=at("12:00:05"), **fields)
 
 
-POD_LEFT_SAYS = "its Job is gone, and it ends when pod p has ended"
-POD_LEFT = going("Stopping", message=POD_LEFT_SAYS, job_name=NAME)
+DELETED = Stopping(
+    reason="JobDeleted",
+    message=f"Job {NAME} was deleted before it finished; a run is never started twice, so create another RetrainJob",
+    time=at("12:04"),
+)
+POD_LEFT = going("Stopping", message=DELETED.message, stopping=DELETED, job_name=NAME)
 STOPS = "Normal Stopping: RetrainJob new replaces it"
 QUEUED = "Normal Queued: its Job is suspended and waits for admission by a queue"
 STOPPED = "Warning RunFailed: Replaced: RetrainJob new replaces it"
@@ -72,23 +76,19 @@ STOPPING = [
         run(job=job_state(ready=1, deleting=True, deleted=True), status=stopping()), ["write Failed Replaced", STOPPED], id="gone: Failed"
     ),
     pytest.param(
-        seen(run(job=job_state(deleted=True), status=stopping()), pod_left="p"),
-        ["write Running Stopping stopping Replaced", "look at 12:05:02"],
+        seen(run(job=job_state(deleted=True), status=stopping()), pod_left=True),
+        ["look at 12:05:02"],
         id="gone, and a pod of it is not: waits",
     ),
-    pytest.param(seen(run(status=POD_LEFT), pod_left="p"), ["look at 12:05:02"], id="still not: no second write"),
+    pytest.param(seen(run(status=POD_LEFT), pod_left=True), ["look at 12:05:02"], id="still not: no second write"),
     pytest.param(
-        seen(run(job=job_state(ready=1, deleted=True), status=going()), pod_left="p"),
-        ["write Running Stopping", f"Normal Stopping: {POD_LEFT_SAYS}", "look at 12:05:02"],
+        seen(run(job=job_state(ready=1, deleted=True), status=going()), pod_left=True),
+        ["write Running Stopping stopping JobDeleted", f"Normal Stopping: {DELETED.message}", "look at 12:05:02"],
         id="somebody deleted its Job, and its pod goes on: waits",
     ),
     pytest.param(
         run(status=POD_LEFT),
-        [
-            "write Failed JobDeleted",
-            f"Warning RunFailed: JobDeleted: Job {NAME} was deleted before it finished; "
-            "a run is never started twice, so create another RetrainJob",
-        ],
+        ["write Failed JobDeleted", f"Warning RunFailed: JobDeleted: {DELETED.message}"],
         id="its pod has ended: Failed",
     ),
     pytest.param(

@@ -38,6 +38,7 @@ from retrain_operator.rules.decision import (
 )
 
 LATE_S = 15.0  # a create that got no answer may arrive this late; where its object is gone by then, it finds the name free again
+WAIT_MIN_S = 0.001  # a time of day has whole microseconds: less could be no wait at all
 INVALID = (400, 413, 422)  # the object itself; any other refusal, such as of a type that is not served, may pass
 
 log = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Applier:
         """Raises TooSoon while a run or a Job of this name may still be made by a create that got no answer."""
         until = max(self._late_until.get((resource, key), 0.0) for resource in (RUNS, JOBS))
         if (wait_s := until - self._clock.monotonic()) > 0:
-            raise TooSoon(wait_s)
+            raise TooSoon(max(wait_s, WAIT_MIN_S))
 
     async def _take_guard(self, body: Body) -> None:
         key = Key(body["metadata"]["namespace"], body["metadata"]["name"])

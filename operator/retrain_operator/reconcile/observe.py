@@ -111,8 +111,8 @@ class Observer:
         job = await self._job_of(key, observed)
         if job is not None:
             observed = replace(observed, job=job.state, log=self._progress.look(key, observed.status, job.state, now))
-        observed = replace(observed, pod_left=await self._pod_left(key, observed))
-        if isinstance(observed.spec, InvalidSpec) or observed.pod_left is not None:
+        observed = replace(observed, pod_left=await self._is_pod_left(key, observed))
+        if isinstance(observed.spec, InvalidSpec) or observed.pod_left:
             return observed
         if job is None and await self._is_orphaned(observed.metadata):
             return replace(observed, orphaned=True)
@@ -187,14 +187,14 @@ class Observer:
                 return None  # of an earlier run of this name: it is no more in the way, and this one starts like any other
         return job
 
-    async def _pod_left(self, key: Key, observed: RunObserved) -> str | None:
-        """A pod of a Job that is gone. The collector ends it later, or too early found none, and not where somebody wants it to go on."""
+    async def _is_pod_left(self, key: Key, observed: RunObserved) -> bool:
+        """Whether a pod of a Job that is gone goes on: until the collector has come, or because somebody wanted it to."""
         job, status = observed.job, observed.status
         is_gone = (status.job_name or status.stopping) if job is None else job.deleted and job.end is None
         if not is_gone:
-            return None
+            return False
         pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_RUN}={key.name}")
-        return edge.unended(pods.items)
+        return edge.unended(pods.items) is not None
 
     async def _late_job(self, key: Key) -> JobState | None:
         """The Job of a finished run, when it goes on for certain: its end may only not have been told yet."""

@@ -184,7 +184,7 @@ class RunObserved:
     orphaned: bool = False  # the schedule that made it is gone or going, and it goes too; looked up only before a Job or another attempt
     late: str | None = None  # why its pod does not run; read once it should
     stuck: str | None = None  # why its pod does not run; read only once pendingDeadlineSeconds is over
-    pod_left: str | None = None  # name of a pod that goes on although its Job is gone
+    pod_left: bool = False  # whether a pod goes on although its Job is gone
     log: LogRead | None = None  # only while it runs
     slot: SlotObserved | None = None  # read only when it is about to start, deploys or expires, and has deploy
     targets: tuple[TargetObserved, ...] = ()  # read only while it deploys, before the slot

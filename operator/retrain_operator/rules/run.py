@@ -17,13 +17,12 @@ from retrain_operator.rules.observed import GuardState, JobState, RunObserved
 from retrain_operator.rules.outcome import RunEnd, run_end
 from retrain_operator.rules.progress import mirrored
 from retrain_operator.rules.run_status import READY, finish, going, origin, write
-from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop, stop_without_job, stopped
+from retrain_operator.rules.stopping import look_again_at, reason_to_stop, stop, stop_with_pod, stop_without_job, stopped
 
 WAITS_FOR_POD = "its Job waits for its pod to run"
 COPIED = "spec.root: it is for the attempts that the operator makes; to run a copy of one, leave out root, attempt and trigger"
 UNWATCHED_RECHECK = timedelta(seconds=5)  # how late the end of a Job is noticed whose labels somebody took away
 GUARD_RECHECK = timedelta(seconds=1)  # the garbage collector takes about that long
-POD_LEFT_RECHECK = timedelta(seconds=2)
 
 
 def decide(observed: RunObserved, now: datetime) -> Decision:
@@ -39,11 +38,8 @@ def _decide(observed: RunObserved, now: datetime) -> Decision:
         return Decision()
     if status.phase.is_finished:
         return after_the_end(observed, now)
-    if observed.pod_left is not None:
-        # Whatever starts after this run starts when nothing of it trains any more.
-        message = f"its Job is gone, and it ends when pod {observed.pod_left} has ended"
-        waits = write(observed, going(observed, status.phase, reasons.STOPPING, message, now))
-        return replace(waits, wake_at=now + POD_LEFT_RECHECK)
+    if observed.pod_left:
+        return stop_with_pod(observed, status.stopping or _job_deleted(metadata.name, now), now)
     if isinstance(spec, InvalidSpec):
         return _unreadable(observed, spec, now)
     if job is None:
@@ -62,7 +58,7 @@ def _decide(observed: RunObserved, now: datetime) -> Decision:
     if job.end is not None:
         return finish(observed, run_end(job, observed.pod, spec, run_id(metadata)), now)
     if job.deleted:
-        return finish(observed, _job_deleted(job.name), now)
+        return finish(observed, stopped(_job_deleted(job.name, now)), now)
     if (stopping := reason_to_stop(observed, now)) is not None:
         return stop(observed, job, stopping, now)
     return _with_job(observed, spec, job, now)
@@ -111,7 +107,7 @@ _WITHOUT_POD = (
 
 def _without_job(observed: RunObserved, spec: RetrainJobSpec, now: datetime) -> Decision:
     if observed.status.job_name is not None and observed.status.stopping is None:
-        return finish(observed, _job_deleted(observed.status.job_name), now)
+        return finish(observed, stopped(_job_deleted(observed.status.job_name, now)), now)
     if (stopping := reason_to_stop(observed, now)) is not None:
         return stop_without_job(observed, stopping, now)
     if spec.root is not None and observed.metadata.name != attempt_name(spec.root.name, spec.attempt):
@@ -170,9 +166,9 @@ def _accepted(observed: RunObserved, spec: RetrainJobSpec) -> tuple[Event, ...]:
     return (Event("Normal", reasons.RUN_ACCEPTED, f"made the Job of RetrainJob {observed.metadata.name}{by}", details),)
 
 
-def _job_deleted(name: str) -> RunEnd:
+def _job_deleted(name: str, now: datetime) -> Stopping:
     message = f"Job {name} was deleted before it finished; a run is never started twice, so create another RetrainJob"
-    return RunEnd(Phase.FAILED, error=RunError(reason=reasons.JOB_DELETED, message=message, retryable=False))
+    return Stopping(reason=reasons.JOB_DELETED, message=message, time=now)
 
 
 def _refusal(reason: str, message: str) -> RunEnd:

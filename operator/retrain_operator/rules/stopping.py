@@ -15,6 +15,7 @@ from retrain_operator.rules.outcome import RunEnd
 from retrain_operator.rules.run_status import finish, going, write
 
 JOB_IN_FLIGHT = timedelta(seconds=5)  # a Job that was asked for before the stop was told exists by then, or never will
+POD_LEFT_RECHECK = timedelta(seconds=2)
 PENDING_TOLD_AFTER = timedelta(seconds=30)  # a pod that starts as usual runs by then, and costs no look and no write
 PENDING_LOOKS = timedelta(minutes=10)  # at most this long between two looks at a pod that does not run
 PENDING_RECHECK = timedelta(seconds=10)  # a pod that runs without being ready is not stuck, and may be once it was replaced
@@ -40,6 +41,11 @@ def stop_without_job(observed: RunObserved, stopping: Stopping, now: datetime) -
     """Told first, then ended: another operator that has not heard of it yet may be making the Job."""
     ended_at = stopping.time + JOB_IN_FLIGHT
     return finish(observed, stopped(stopping), now) if now >= ended_at else replace(_told(observed, stopping, now), wake_at=ended_at)
+
+
+def stop_with_pod(observed: RunObserved, stopping: Stopping, now: datetime) -> Decision:
+    """Its Job is gone. Whatever starts after this run starts when nothing of it trains any more."""
+    return replace(_told(observed, stopping, now), wake_at=now + POD_LEFT_RECHECK)
 
 
 def stop(observed: RunObserved, job: JobState, stopping: Stopping, now: datetime) -> Decision:
