@@ -287,6 +287,31 @@ def test_spec_that_does_not_validate_is_a_value_with_what_is_wrong(spec: Any, me
     assert observed.spec.message == message
 
 
+@pytest.mark.parametrize(
+    "time",
+    [
+        pytest.param("2026-01-01T00:00:00+99:00", id="an offset that no zone has"),
+        pytest.param("0000-01-01T00:00:00Z", id="the year 0"),
+        pytest.param("9999-12-31T23:59:59-23:00", id="beyond the last year in UTC"),
+        pytest.param("2026-01-01T00:00:00x5Z", id="a fraction behind another sign"),
+    ],
+)
+def test_time_that_only_the_api_server_can_read_makes_the_spec_invalid(time: str) -> None:
+    given = body(spec={"trainer": {"image": "i"}, "scheduledTime": time})
+    assert edge.child_run(given).scheduled_time is None
+    observed = edge.run(edge.slim(given), None)
+    assert isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.message.startswith("spec.scheduledTime: ")
+
+
+def test_time_may_be_written_in_small_letters() -> None:
+    given = body(spec={"trainer": {"image": "i"}, "scheduledTime": "2026-03-02t12:00:00z"})
+    assert edge.child_run(given).scheduled_time == at("12:00")
+    observed = edge.run(edge.slim(given), None)
+    assert not isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.scheduled_time == at("12:00")
+
+
 def test_slim_keeps_neither_managed_fields_nor_annotations_of_others() -> None:
     given = body(spec={}, managedFields=[managed("11:00", "f:x")], annotations={"kubectl.kubernetes.io/last-applied-configuration": "{…}"})
     kept = json.loads(edge.slim(given))

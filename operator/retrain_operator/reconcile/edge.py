@@ -109,7 +109,7 @@ def child_run(body: Body) -> ChildRun:
         schedule=spec.get("schedule"),
         phase=phase,
         created=parse_time(metadata["creationTimestamp"]),
-        scheduled_time=_time(spec.get("scheduledTime")),
+        scheduled_time=_time_by_people(spec.get("scheduledTime")),
         completion_time=_time(status.get("completionTime")),
         trained=trained,
         metrics=tuple((intern(name), value) for name, value in (result.get("metrics") or {}).items() if value is not None)
@@ -288,3 +288,11 @@ def _created_by(managed_fields: Iterable[Body]) -> str | None:
 
 def _time(value: str | None) -> datetime | None:
     return parse_time(value).astimezone(UTC) if value else None
+
+
+def _time_by_people(value: str | None) -> datetime | None:
+    """None where only the API server can read it: then the spec is invalid, which is told when the run is looked at."""
+    try:
+        return _time(value.upper()) if value else None
+    except (ValueError, OverflowError):
+        return None
