@@ -304,6 +304,16 @@ def test_time_that_only_the_api_server_can_read_makes_the_spec_invalid(time: str
     assert observed.spec.message.startswith("spec.scheduledTime: ")
 
 
+@pytest.mark.parametrize("depth", [pytest.param(300, id="than can be serialised"), pytest.param(20_000, id="than Python could write")])
+def test_spec_that_nests_more_deeply_is_invalid(depth: int) -> None:
+    config: Any = {}
+    for _ in range(depth):
+        config = {"a": [config]}
+    observed = edge.run(edge.slim(body(spec={"trainer": {"image": "i"}, "config": config})), None)
+    assert isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.message == "spec: it nests more than 100 deep: make config and podTemplate flatter"
+
+
 def test_time_may_be_written_in_small_letters() -> None:
     given = body(spec={"trainer": {"image": "i"}, "scheduledTime": "2026-03-02t12:00:00z"})
     assert edge.child_run(given).scheduled_time == at("12:00")

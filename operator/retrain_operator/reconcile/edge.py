@@ -29,6 +29,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
 
 LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
+NESTING_MAX = 100  # of a spec; at 255 what is made of it could not be serialised
 
 Body = Mapping[str, Any]
 Spec = TypeVar("Spec", bound=SpecModel)
@@ -79,7 +80,7 @@ def slim(body: Body) -> bytes:
     metadata = body["metadata"]
     kept: dict[str, Any] = {
         "metadata": {field: metadata[field] for field in _META_FIELDS if field in metadata},
-        "spec": body.get("spec") or {},
+        "spec": None if _nests_too_deep(body.get("spec")) else body.get("spec") or {},
         "status": body.get("status") or {},
     }
     own = {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
@@ -251,13 +252,22 @@ def _controller(body: Body) -> Body | None:
     return next((each for each in references if each.get("controller")), None)
 
 
-def _spec(model: type[Spec], raw: Body) -> Spec | InvalidSpec:
-    """The API server has validated what it stores; what fails here was stored under another version of the CRD."""
+def _spec(model: type[Spec], raw: Body | None) -> Spec | InvalidSpec:
+    """The API server has validated what it stores; what fails here was stored under another version of the CRD, or is as no schema says."""
+    if raw is None:
+        return InvalidSpec(f"spec: it nests more than {NESTING_MAX} deep: make config and podTemplate flatter")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         return InvalidSpec(f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _nests_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(NESTING_MAX):
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())]
+    return bool(level)
 
 
 def _edited_at(managed_fields: Iterable[Body], fields: tuple[str, ...]) -> str | None:
