@@ -291,12 +291,12 @@ class Controller:
                 self._record(item, view)
         if view.decision.told_by is None:
             self._record(item, view)
-        self._notifier.send(item, view.decision.notifications)
+        ask_again_at = self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
         if blocked is None:
             self._unanswered.pop(item, None)  # nothing of it is asked for any more
-        self._agenda.set(item, view.decision.wake_at)
+        self._agenda.set(item, min((each for each in (view.decision.wake_at, ask_again_at) if each is not None), default=None))
 
     def _record(self, item: Item, view: _View) -> None:
         for event in view.decision.events:
