@@ -489,3 +489,22 @@ def test_a_job_whose_answer_was_lost_is_found_by_its_name(bench: Play, spec: dic
         assert at.controller.cache.jobs[ROOT].uid == made["metadata"]["uid"]
 
     bench(steps)
+
+
+def test_a_replacement_that_was_replaced_stays_until_the_last_one_has_started_whatever_its_time_to_live(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        await on.look("a")
+        on.hear(JOBS, "a")
+        await on.run("b", replaces="a", ttlSecondsAfterFinished=0)
+        await on.cluster.patch(JOBS, ROOT, {"metadata": {"finalizers": ["example.com/pods"]}})
+        await on.look("a", times=2)
+        on.hear(JOBS, "a")  # its pods are being ended
+        await on.run("c", replaces="b")
+        await on.look("b")
+        await on.clock.sleep(6)
+        await on.look("b", times=3)
+        await on.look("c", times=3)
+        assert on.phase("c") == ("Pending", "Replacing")
+
+    bench(steps)
