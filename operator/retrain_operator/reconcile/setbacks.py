@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from retrain_operator.cluster.protocol import ClusterError, Forbidden
 from retrain_operator.reconcile.workqueue import Item
-from retrain_operator.rules.telling import why_forbidden, why_unavailable
+from retrain_operator.rules.telling import why_forbidden, why_stuck, why_unavailable
 
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 20.0  # what is missing (a right, a quota, the API server) comes back at its own pace, and is used soon after
@@ -18,7 +18,7 @@ class _Told:
     """`again_at`: by kind of error, until when more of it is no news."""
 
     why: str = ""
-    again_at: dict[tuple[type[ClusterError], int], datetime] = field(default_factory=dict)
+    again_at: dict[tuple[type[Exception], int], datetime] = field(default_factory=dict)
 
 
 class Setbacks:
@@ -46,15 +46,29 @@ class Setbacks:
         """Whether what fails with `error` is not to be expected soon: all else about the item should go on without it."""
         return isinstance(error, Forbidden) or self._in_a_row.get(item, 0) >= BLOCKED_AFTER
 
+    def why_stuck(self, item: Item, error: Exception, now: datetime) -> str | None:
+        """What to tell of an error that does not pass by itself; None while it may, or while it was told a short while ago."""
+        if self._in_a_row.get(item, 0) < BLOCKED_AFTER:
+            return None
+        kind, told = _kind(error), self._told.setdefault(item, _Told())
+        if now < told.again_at.get(kind, now):
+            return None
+        told.again_at[kind] = now + TELL_AGAIN_AFTER
+        return why_stuck(error.message if isinstance(error, ClusterError) else None)
+
     def why(self, item: Item, error: ClusterError, now: datetime) -> tuple[str, bool]:
         """What to tell of `error`, and whether it is to be told anew.
 
         Like errors get the first one's text for a while: a message that counts or names a port would be another status each time. So would
         errors that take turns, and what is written is looked at again at once: what was told last stands until there is news.
         """
-        kind, told = (type(error), error.status), self._told.setdefault(item, _Told())
+        kind, told = _kind(error), self._told.setdefault(item, _Told())
         is_news = now >= told.again_at.get(kind, now)
         if is_news:
             told.why = why_forbidden(error.message) if isinstance(error, Forbidden) else why_unavailable(error.message)
             told.again_at[kind] = now + TELL_AGAIN_AFTER
         return told.why, is_news
+
+
+def _kind(error: Exception) -> tuple[type[Exception], int]:
+    return type(error), error.status if isinstance(error, ClusterError) else 0
