@@ -178,3 +178,21 @@ def test_what_can_never_be_written_is_told_of(resource: Resource, error: Excepti
     notes = run_virtual(story, NOW)
     assert len(notes) in (3, 4), "a run that is made for a tick in between begins anew"
     assert all(note.startswith(told) for note in notes)
+
+
+def test_a_proxy_that_asks_for_a_day_of_patience_is_not_given_it() -> None:
+    async def story(clock: VirtualClock) -> int:
+        cluster = new_cluster(clock)
+        errors = [Unavailable("maintenance", status=503, retry_after_s=86_400)] * 2
+
+        def fail(method: str, resource: Resource, key: Key) -> None:
+            if (method, resource) == ("create", JOBS) and errors:
+                raise errors.pop()
+
+        cluster.before_write = fail
+        cluster.store.create(RUNS, "ml", {"metadata": {"name": POOR.name}, "spec": TRAINER})
+        async with operating(cluster, clock):
+            await clock.sleep(300)
+        return len((await cluster.list(JOBS, "ml")).items)
+
+    assert run_virtual(story, NOW) == 1

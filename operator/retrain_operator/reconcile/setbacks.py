@@ -9,6 +9,7 @@ from retrain_operator.rules.telling import why_forbidden, why_stuck, why_unavail
 
 BACKOFF_FIRST_S = 0.25
 BACKOFF_MAX_S = 20.0  # what is missing (a right, a quota, the API server) comes back at its own pace, and is used soon after
+ASKED_MAX_S = 60.0  # of what a server asks for: the page of a proxy under maintenance asks for hours, and for nothing that we know
 BLOCKED_AFTER = 5  # failures in a row, about eight seconds
 TELL_AGAIN_AFTER = timedelta(minutes=30)  # an Event is gone after an hour, and what it tells of may still hold
 
@@ -40,7 +41,7 @@ class Setbacks:
         """Count one more failure. Returns the seconds until the next try."""
         failures = self._in_a_row[item] = self._in_a_row.get(item, 0) + 1
         backoff_s: float = BACKOFF_FIRST_S * 2 ** min(failures, 16)
-        return max(at_least_s, min(BACKOFF_MAX_S, backoff_s))
+        return max(min(ASKED_MAX_S, at_least_s), min(BACKOFF_MAX_S, backoff_s))
 
     def is_blocked(self, item: Item, error: ClusterError) -> bool:
         """Whether what fails with `error` is not to be expected soon: all else about the item should go on without it."""
