@@ -1,5 +1,7 @@
 """Sending notifications beside the workers: what does not fit in waits, and is sent all the same."""
 
+from typing import Any
+
 import pytest
 from tests.builders import NOW
 
@@ -7,6 +9,7 @@ from retrain_operator.api.names import Key
 from retrain_operator.clock import VirtualClock, run_virtual
 from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES
+from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.embedded.operator import operating
 from retrain_operator.reconcile import notifier
@@ -37,6 +40,49 @@ def test_notifications_that_find_no_place_are_not_forgotten(monkeypatch: pytest.
         return [(cluster.store.get(RUNS, Key("ml", name)) or {})["status"]["notified"] for name in NAMES]
 
     assert run_virtual(main, NOW) == [True] * len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("http://xn--a/", id="a label that is no IDNA"),
+        pytest.param("http://-é-․9/", id="a label that IDNA reads differently"),
+        pytest.param("http://:[%]é@\ta@", id="nothing that makes sense"),
+    ],
+)
+def test_a_url_that_nobody_can_read_is_given_up_and_ends_nothing_else(url: str) -> None:
+    async def main(clock: VirtualClock) -> list[dict[str, Any]]:
+        cluster = MemoryCluster(clock.now, admission=ADMISSION)
+        hook = {"name": "team", "url": url}
+        cluster.store.create(RUNS, "ml", {"metadata": {"name": "run"}, "spec": {"trainer": {"image": "t"}, "notify": [hook]}})
+        cluster.store.patch_status(RUNS, Key("ml", "run"), STATUS)
+        async with operating(cluster, clock):
+            await clock.sleep(60)
+        run = cluster.store.get(RUNS, Key("ml", "run")) or {}
+        return list(run["status"].get("notifications", []))
+
+    [told] = run_virtual(main, NOW)
+    assert (told["state"], told["message"]) == ("GivenUp", "the URL is not one")
+
+
+def test_a_bug_that_one_webhook_triggers_is_given_up_and_ends_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Webhooks, url: str) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Webhooks, "host", fail)
+
+    async def main(clock: VirtualClock) -> list[dict[str, Any]]:
+        cluster = MemoryCluster(clock.now, admission=ADMISSION)
+        hook = {"name": "team", "url": "https://hooks.example.com/x"}
+        cluster.store.create(RUNS, "ml", {"metadata": {"name": "run"}, "spec": {"trainer": {"image": "t"}, "notify": [hook]}})
+        cluster.store.patch_status(RUNS, Key("ml", "run"), STATUS)
+        async with operating(cluster, clock):
+            await clock.sleep(25 * 3600)
+        run = cluster.store.get(RUNS, Key("ml", "run")) or {}
+        return list(run["status"].get("notifications", []))
+
+    [told] = run_virtual(main, NOW)
+    assert (told["state"], told["message"]) == ("GivenUp", "this is a bug in the operator: see its log")
 
 
 def test_a_recovery_is_told_although_the_record_of_the_failure_is_gone() -> None:

@@ -89,6 +89,9 @@ class Notifier:
                 self._failed(pending, error)
             except _HostIsBusy:
                 self._again(pending, WAITS_FOR_PLACE_S)
+            except Exception:  # a bug that one webhook triggers must not stop the telling of all others, and with it the operator
+                log.exception("%s: webhook %s: this is a bug in the operator", pending.item, pending.notification.webhook.name)
+                self._failed(pending, NotAccepted("this is a bug in the operator: see its log"))
             else:
                 self._ended(pending, None)
 
