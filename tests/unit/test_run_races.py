@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from time import process_time
 from typing import Any
 
 import pytest
@@ -508,3 +509,15 @@ def test_a_replacement_that_was_replaced_stays_until_the_last_one_has_started_wh
         assert on.phase("c") == ("Pending", "Replacing")
 
     bench(steps)
+
+
+def test_a_copy_of_an_attempt_with_a_number_beyond_all_attempts_costs_nobody_anything(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a-r999999999999", root={"name": "a", "uid": "somebody"}, attempt=2)
+        assert len(on.controller.cache.replacements.concerned(Key("ml", "a-r999999999999"))) == 0
+        await on.look("a-r999999999999")
+        assert on.phase("a-r999999999999") == ("Failed", "InvalidSpec")
+
+    before = process_time()
+    bench(steps)
+    assert process_time() - before < 2
