@@ -246,6 +246,15 @@ def test_who_created_a_run_is_who_wrote_its_spec_first() -> None:
     assert edge.run(edge.slim(body(spec=spec)), None).created_by is None
 
 
+def test_a_field_manager_without_a_name_is_nobody() -> None:
+    fields = {"f:spec": {"f:trainer": {}}, "f:metadata": {"f:annotations": {"f:retrain.dev/requestedAt": {}}}}
+    managers = [{"operation": "Update", "time": "2026-03-02T11:00:00Z", "fieldsV1": fields}]
+    annotations = {"retrain.dev/requestedAt": "now"}
+    kept = edge.slim(body(spec={"trainer": {"image": "i"}}, managedFields=managers, annotations=annotations))
+    assert edge.run(kept, None).created_by is None
+    assert edge.schedule(kept, ()).asked_by == {}
+
+
 def test_schedule_reads_back_with_its_status() -> None:
     spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"trainer": {"image": "i"}}}}
     given = body(spec=spec, status=schedule_status().to_json(), labels={"a": "b"}, deletionTimestamp="2026-03-02T13:00:00Z")

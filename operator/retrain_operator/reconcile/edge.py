@@ -287,13 +287,13 @@ def _asked_by(managed_fields: Iterable[Body], annotation: str) -> str | None:
         for entry in managed_fields
         if f"f:{annotation}" in ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations", {})
     ]
-    return max(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
+    return max(entries, key=lambda entry: entry.get("time") or "").get("manager") if entries else None
 
 
 def _created_by(managed_fields: Iterable[Body]) -> str | None:
     """The field manager that wrote the spec of a RetrainJob first: all but `suspend` of it is never written again."""
     entries = [entry for entry in managed_fields if "f:trainer" in (entry.get("fieldsV1") or {}).get("f:spec", {})]
-    return min(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
+    return min(entries, key=lambda entry: entry.get("time") or "").get("manager") if entries else None
 
 
 def _time(value: str | None) -> datetime | None:
