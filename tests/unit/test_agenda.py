@@ -139,6 +139,24 @@ def test_a_clock_that_is_set_forward_is_noticed_within_a_minute() -> None:
     assert due == [2 * MAX_SLEEP_S]
 
 
+def test_a_clock_that_is_set_back_lets_nothing_wait_for_longer() -> None:
+    due: list[str] = []
+
+    async def main(clock: VirtualClock) -> None:
+        wall = SetClock(clock)
+        agenda = Agenda[str](wall, lambda name: due.append(f"{name} {clock.now():%H:%M:%S}"))
+        task = asyncio.create_task(agenda.run())
+        agenda.set("second try", at("12:05"))
+        agenda.set("tick", at("13:00"))
+        await clock.advance(90)
+        wall.ahead = timedelta(days=-1)
+        await clock.advance(600)
+        task.cancel()
+
+    run_virtual(main, NOW)
+    assert due == ["second try 12:02:00", "tick 12:02:00"]
+
+
 class SetClock:
     """A wall clock that somebody sets."""
 

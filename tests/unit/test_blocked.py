@@ -149,3 +149,50 @@ def test_a_further_attempt_that_cannot_be_made_is_told_of() -> None:
     notes = run_virtual(story, NOW)
     assert len(notes) == 3
     assert all(note.endswith(REPAIR) for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(Rejected("status.x: Invalid value", status=422), "status.x: Invalid value: the API server refuses", id="refused"),
+        pytest.param(ZeroDivisionError(), "this is a bug in the operator", id="a bug"),
+    ],
+)
+@pytest.mark.parametrize("resource", [pytest.param(SCHEDULES, id="schedule"), pytest.param(RUNS, id="run")])
+def test_what_can_never_be_written_is_told_of(resource: Resource, error: Exception, told: str) -> None:
+    async def story(clock: VirtualClock) -> list[str]:
+        cluster = new_cluster(clock)
+
+        def fail(method: str, written: Resource, key: Key) -> None:
+            if (method, written) == ("patch_status", resource):
+                raise error
+
+        cluster.before_write = fail
+        spec = SCHEDULED if resource is SCHEDULES else TRAINER | {"suspend": True}
+        cluster.store.create(resource, "ml", {"metadata": {"name": POOR.name}, "spec": spec})
+        async with operating(cluster, clock):
+            await clock.sleep(MINUTES * 60)
+        events = (await cluster.list(EVENTS, "ml")).items
+        return [event["note"] for event in events if event["reason"] == "ReconcileFailed"]
+
+    notes = run_virtual(story, NOW)
+    assert len(notes) in (3, 4), "a run that is made for a tick in between begins anew"
+    assert all(note.startswith(told) for note in notes)
+
+
+def test_a_proxy_that_asks_for_a_day_of_patience_is_not_given_it() -> None:
+    async def story(clock: VirtualClock) -> int:
+        cluster = new_cluster(clock)
+        errors = [Unavailable("maintenance", status=503, retry_after_s=86_400)] * 2
+
+        def fail(method: str, resource: Resource, key: Key) -> None:
+            if (method, resource) == ("create", JOBS) and errors:
+                raise errors.pop()
+
+        cluster.before_write = fail
+        cluster.store.create(RUNS, "ml", {"metadata": {"name": POOR.name}, "spec": TRAINER})
+        async with operating(cluster, clock):
+            await clock.sleep(300)
+        return len((await cluster.list(JOBS, "ml")).items)
+
+    assert run_virtual(story, NOW) == 1

@@ -424,6 +424,17 @@ def test_a_policy_that_goes_takes_its_signals_along_and_leaves_its_limits() -> N
     assert [run.name for run in status.drift_runs] == [NAME]
 
 
+def test_a_policy_that_goes_and_comes_back_asks_for_no_second_run_of_its_evaluation() -> None:
+    decided = after(watched(), decide(watched(), NOW))
+    without = replace(decided, spec=schedule_spec(), readings=None)
+    went = after(without, decide(without, NOW))
+    back = replace(watched(policy={"cooldownSeconds": 0}, status=went.status), metadata=went.metadata)  # the run has gone by now
+    decision = decide(back, NOW + timedelta(seconds=60))
+    recommended = status_after(back, decision).recommendation
+    assert recommended is not None
+    assert (runs_of(decision), recommended.action, recommended.job) == ([], "queued-retrain", NAME)
+
+
 def test_a_refused_spec_keeps_what_was_known_of_drift() -> None:
     decided = after(watched(), decide(watched(), NOW))
     refused = replace(decided, spec=InvalidSpec("no"), readings=None)

@@ -246,6 +246,15 @@ def test_who_created_a_run_is_who_wrote_its_spec_first() -> None:
     assert edge.run(edge.slim(body(spec=spec)), None).created_by is None
 
 
+def test_a_field_manager_without_a_name_is_nobody() -> None:
+    fields = {"f:spec": {"f:trainer": {}}, "f:metadata": {"f:annotations": {"f:retrain.dev/requestedAt": {}}}}
+    managers = [{"operation": "Update", "time": "2026-03-02T11:00:00Z", "fieldsV1": fields}]
+    annotations = {"retrain.dev/requestedAt": "now"}
+    kept = edge.slim(body(spec={"trainer": {"image": "i"}}, managedFields=managers, annotations=annotations))
+    assert edge.run(kept, None).created_by is None
+    assert edge.schedule(kept, ()).asked_by == {}
+
+
 def test_schedule_reads_back_with_its_status() -> None:
     spec = {"schedule": "0 * * * *", "jobTemplate": {"spec": {"trainer": {"image": "i"}}}}
     given = body(spec=spec, status=schedule_status().to_json(), labels={"a": "b"}, deletionTimestamp="2026-03-02T13:00:00Z")
@@ -285,6 +294,41 @@ def test_spec_that_does_not_validate_is_a_value_with_what_is_wrong(spec: Any, me
     observed = edge.run(edge.slim(body(spec=spec)), None)
     assert isinstance(observed.spec, InvalidSpec)
     assert observed.spec.message == message
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        pytest.param("2026-01-01T00:00:00+99:00", id="an offset that no zone has"),
+        pytest.param("0000-01-01T00:00:00Z", id="the year 0"),
+        pytest.param("9999-12-31T23:59:59-23:00", id="beyond the last year in UTC"),
+        pytest.param("2026-01-01T00:00:00x5Z", id="a fraction behind another sign"),
+    ],
+)
+def test_time_that_only_the_api_server_can_read_makes_the_spec_invalid(time: str) -> None:
+    given = body(spec={"trainer": {"image": "i"}, "scheduledTime": time})
+    assert edge.child_run(given).scheduled_time is None
+    observed = edge.run(edge.slim(given), None)
+    assert isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.message.startswith("spec.scheduledTime: ")
+
+
+@pytest.mark.parametrize("depth", [pytest.param(300, id="than can be serialised"), pytest.param(20_000, id="than Python could write")])
+def test_spec_that_nests_more_deeply_is_invalid(depth: int) -> None:
+    config: Any = {}
+    for _ in range(depth):
+        config = {"a": [config]}
+    observed = edge.run(edge.slim(body(spec={"trainer": {"image": "i"}, "config": config})), None)
+    assert isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.message == "spec: it nests more than 100 deep: make config and podTemplate flatter"
+
+
+def test_time_may_be_written_in_small_letters() -> None:
+    given = body(spec={"trainer": {"image": "i"}, "scheduledTime": "2026-03-02t12:00:00z"})
+    assert edge.child_run(given).scheduled_time == at("12:00")
+    observed = edge.run(edge.slim(given), None)
+    assert not isinstance(observed.spec, InvalidSpec)
+    assert observed.spec.scheduled_time == at("12:00")
 
 
 def test_slim_keeps_neither_managed_fields_nor_annotations_of_others() -> None:

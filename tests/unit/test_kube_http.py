@@ -259,6 +259,17 @@ class TestList:
         with pytest.raises(Expired):
             await anext(pages)
 
+    async def test_with_an_object_that_nests_more_deeply_than_python_reads(self, api: Api) -> None:
+        deep = '{"a": ["\\"}", ' * 5000 + "1" + "]}" * 5000
+        text = f'{{"metadata": {{"resourceVersion": "9"}}, "items": [{{"spec": {deep}, "last": 1}}, {{"spec": {{"a": "}}"}}}}]}}'
+
+        async def page(_: web.Request) -> web.Response:
+            return web.Response(text=text, content_type="application/json")
+
+        api.answers = [page]
+        first, second = (await api.cluster.list(RUNS, "ns")).items
+        assert (first["spec"]["a"][0], first["last"], second["spec"]) == ('"}', 1, {"a": "}"})
+
     async def test_of_nothing(self, api: Api) -> None:
         api.answers = [stored({"metadata": {"resourceVersion": "9"}, "items": None})]
         assert (await api.cluster.list(RUNS, "ns")).items == []

@@ -71,6 +71,11 @@ class TestWatch:
         assert events.versions == [6, 7, 6]
         assert len(events[2].body["data"]) == 4 << 20
 
+    async def test_an_object_that_nests_more_deeply_than_python_reads(self, api: Api) -> None:
+        deep = line("ADDED", 6, spec="DEEP").replace(b'"DEEP"', b'{"a":' * 10_000 + b"1" + b"}" * 10_000)
+        api.answers = [stream(deep + line("ADDED", 7))]
+        assert (await watched(api)).versions == [6, 7]
+
     async def test_events_come_at_once(self, api: Api) -> None:
         api.answers = [stream(line("ADDED", 6), line("ADDED", 7)[:20], ends=False)]
         events = api.cluster.watch(JOBS, None, resource_version="5")

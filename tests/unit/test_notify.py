@@ -25,6 +25,7 @@ from retrain_operator.api.contract import RunDetails, parse_result
 from retrain_operator.api.deploy import DeploymentState, DeploymentStatus, LastRollback, RollbackState
 from retrain_operator.api.job import NextAttempt, Phase, RetrainJobStatus
 from retrain_operator.api.notify import Delivery, DeliveryState, Occasion
+from retrain_operator.api.schedule import RetrainScheduleStatus
 from retrain_operator.rules.decision import Decision, WriteStatus
 from retrain_operator.rules.notify import GIVE_UP_AFTER, follows_failure, happenings
 from retrain_operator.rules.notify_rollback import concerns, left_behind
@@ -190,7 +191,33 @@ SIBLINGS = [
 @pytest.mark.parametrize(("siblings", "expected"), SIBLINGS)
 def test_follows_failure(siblings: list[ChildRun], expected: bool) -> None:
     own = ended("11:00", "11:30", root_uid="root")
-    assert follows_failure(own, [*siblings, own]) is expected
+    assert follows_failure(own, [*siblings, own], None) is expected
+
+
+def counted(failed: str | None, succeeded: str | None, since: str | None = None) -> RetrainScheduleStatus:
+    """A schedule's account of runs whose records are gone. `since`: when its last run was counted as the first that went well."""
+    told = [ready().model_copy(update={"type": "LastRunSucceeded", "last_transition_time": at(since)})] if since else []
+    times = {"last_failure_time": at(failed) if failed else None, "last_successful_time": at(succeeded) if succeeded else None}
+    return RetrainScheduleStatus(conditions=told, **times)
+
+
+WITHOUT_RECORDS = [
+    pytest.param([], counted("10:05", None), True, id="the run before failed"),
+    pytest.param([], counted("10:05", "09:00"), True, id="so it did, after one that went well"),
+    pytest.param([], counted("10:05", "11:30", since="11:31"), True, id="this one is counted by now, as the first since"),
+    pytest.param([], counted("10:05", "11:30", since="10:36"), False, id="this one is counted by now, and one before it went well"),
+    pytest.param([], counted("10:05", "10:35", since="10:36"), False, id="the run before went well"),
+    pytest.param([], counted(None, "11:30", since="11:31"), False, id="none ever failed"),
+    pytest.param([], counted("11:40", "11:30", since="11:31"), False, id="the one that failed ended later"),
+    pytest.param([ended("10:30", "10:35")], counted("10:05", None), False, id="the run before went well, and is not counted yet"),
+    pytest.param([ended("09:30", "09:35")], counted("10:05", "09:35"), True, id="a record is left of one before the one that failed"),
+]
+
+
+@pytest.mark.parametrize(("siblings", "status", "expected"), WITHOUT_RECORDS)
+def test_follows_failure_whose_record_is_gone(siblings: list[ChildRun], status: RetrainScheduleStatus, expected: bool) -> None:
+    own = ended("11:00", "11:30")
+    assert follows_failure(own, [*siblings, own], status) is expected
 
 
 # Rollbacks by annotation

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from time import process_time
 from typing import Any
 
 import pytest
@@ -489,3 +490,34 @@ def test_a_job_whose_answer_was_lost_is_found_by_its_name(bench: Play, spec: dic
         assert at.controller.cache.jobs[ROOT].uid == made["metadata"]["uid"]
 
     bench(steps)
+
+
+def test_a_replacement_that_was_replaced_stays_until_the_last_one_has_started_whatever_its_time_to_live(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a")
+        await on.look("a")
+        on.hear(JOBS, "a")
+        await on.run("b", replaces="a", ttlSecondsAfterFinished=0)
+        await on.cluster.patch(JOBS, ROOT, {"metadata": {"finalizers": ["example.com/pods"]}})
+        await on.look("a", times=2)
+        on.hear(JOBS, "a")  # its pods are being ended
+        await on.run("c", replaces="b")
+        await on.look("b")
+        await on.clock.sleep(6)
+        await on.look("b", times=3)
+        await on.look("c", times=3)
+        assert on.phase("c") == ("Pending", "Replacing")
+
+    bench(steps)
+
+
+def test_a_copy_of_an_attempt_with_a_number_beyond_all_attempts_costs_nobody_anything(bench: Play) -> None:
+    async def steps(on: Bench) -> None:
+        await on.run("a-r999999999999", root={"name": "a", "uid": "somebody"}, attempt=2)
+        assert len(on.controller.cache.replacements.concerned(Key("ml", "a-r999999999999"))) == 0
+        await on.look("a-r999999999999")
+        assert on.phase("a-r999999999999") == ("Failed", "InvalidSpec")
+
+    before = process_time()
+    bench(steps)
+    assert process_time() - before < 2

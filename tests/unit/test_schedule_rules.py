@@ -292,6 +292,16 @@ def test_next_run_is_told_what_the_last_trained_run_saw() -> None:
     assert run["spec"]["previous"] == {"run": ELEVEN, "dataVersion": "d1", "configHash": "c1", "completionTime": "2026-03-02T11:20:00Z"}
 
 
+def test_a_version_too_long_to_hand_on_does_not_keep_ticks_from_their_runs() -> None:
+    last_trained = LAST_TRAINED.model_copy(update={"data_version": "x" * 257, "config_hash": "y" * 256})
+    [create] = [
+        each
+        for each in decide(schedule(status=schedule_status(last_trained=last_trained)), at("12:00")).actions
+        if isinstance(each, CreateRun)
+    ]
+    assert create.body["spec"]["previous"] == {"run": ELEVEN, "configHash": "y" * 256, "completionTime": "2026-03-02T11:20:00Z"}
+
+
 def test_run_that_ends_as_its_successor_starts_is_what_the_successor_compares_with() -> None:
     observed = schedule(ended("11:00", "12:00", data_version="d2"), status=schedule_status(last_trained=LAST_TRAINED))
     [run] = [each.body for each in decide(observed, at("12:00")).actions if isinstance(each, CreateRun)]

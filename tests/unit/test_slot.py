@@ -186,6 +186,7 @@ FOREIGN = [
         stored(Slot(), labels=slot_labels(SCHEDULE, "production", is_schedule=False)), "SlotTaken", id="of a guard key of that name"
     ),
     pytest.param(stored(Slot()) | {"data": {"slot.json": "{"}}, "SlotUnreadable", id="broken JSON"),
+    pytest.param(stored(Slot()) | {"data": {"slot.json": "[" * 100_000}}, "SlotUnreadable", id="nested without end"),
     pytest.param(stored(Slot()) | {"data": {"slot.json": '{"current": {"run": "a"}}'}}, "SlotUnreadable", id="half a record"),
     pytest.param({name: value for name, value in stored(Slot()).items() if name != "data"}, "SlotUnreadable", id="no data"),
 ]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -32,7 +33,14 @@ def parse_time(value: str) -> datetime:
     return datetime.fromisoformat(value).astimezone(UTC)
 
 
-Time = Annotated[AwareDatetime, PlainSerializer(format_time, when_used="json-unless-none")]
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is out of range in UTC: write a time between the years 1 and 9999") from None
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(format_time, when_used="json-unless-none")]
 
 
 class ApiModel(BaseModel):

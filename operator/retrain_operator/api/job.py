@@ -15,6 +15,7 @@ from retrain_operator.api.retune import Retune
 from retrain_operator.api.trainer import NAMES_A_MODEL, Config, ConfigFrom, Data, Output, Trainer
 
 MUTABLE_RUN_FIELDS = frozenset({"suspend"})
+VERSION_MAX = 256  # characters; a sha256 has 64
 
 Window = Annotated[
     str,
@@ -124,8 +125,8 @@ class Previous(SpecModel):
     """The schedule's last trained run: what the data check compares with. Written by the operator when it makes the run."""
 
     run: str = Field(max_length=253, description="Name of the RetrainJob.")
-    data_version: str | None = Field(None, max_length=256, description="Version of its data.")
-    config_hash: str | None = Field(None, max_length=256, description="Hash of its configuration.")
+    data_version: str | None = Field(None, max_length=VERSION_MAX, description="Version of its data; none that is longer.")
+    config_hash: str | None = Field(None, max_length=VERSION_MAX, description="Hash of its configuration; none that is longer.")
     completion_time: Time | None = Field(None, description="When it finished: data.maxAgeSeconds counts from here.")
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 import aiohttp
 from yarl import URL
 
+from retrain_operator.cluster import documents
 from retrain_operator.cluster.answers import Answer
 from retrain_operator.cluster.credentials import Credentials
 from retrain_operator.cluster.protocol import Resource, Unavailable
@@ -142,7 +143,7 @@ def _query(query: Mapping[str, Any]) -> str:
 
 def _answer(response: aiohttp.ClientResponse, text: bytes) -> Answer:
     try:
-        body = json.loads(text)
+        body = documents.parse(text)
     except ValueError as error:
         if response.ok:  # a proxy's page, say; a failure with plain text is usual
             raise Unavailable(f"the answer is not JSON: {text[:80]!r}", status=response.status) from error

@@ -1,10 +1,10 @@
 """The body of a watch: one JSON object a line, in chunks that know nothing of lines."""
 
-import json
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Any
 
+from retrain_operator.cluster import documents
 from retrain_operator.cluster.protocol import Expired, Unavailable, WatchEvent
 
 
@@ -12,7 +12,7 @@ async def watch_events(chunks: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent
     """Events as they come. Raises Expired or Unavailable for an ERROR event, Unavailable when it is cut within a line."""
     async for line in _lines(chunks):
         try:
-            event = json.loads(line)
+            event = documents.parse(line)
         except ValueError as error:
             raise Unavailable(f"a watch event is not JSON: {line[:80]!r}") from error
         if event["type"] == "ERROR":

@@ -3,13 +3,14 @@
 import asyncio
 import heapq
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Generic, TypeVar
 
 from retrain_operator.clock import Clock
 
 MAX_SLEEP_S = 60.0  # a wall clock that was set, or a machine that slept, is noticed within a minute
+SET_BACK = timedelta(seconds=2)  # more than this between two looks is no correction of a clock that runs a little fast
 
 T = TypeVar("T")
 
@@ -24,6 +25,7 @@ class Agenda(Generic[T]):
         self._heap: list[tuple[datetime, int, T]] = []
         self._order = count()
         self._earlier = asyncio.Event()
+        self._began: datetime | None = None  # when the monotonic clock was 0, as the wall clock says
 
     def __len__(self) -> int:
         return len(self._due)
@@ -59,6 +61,12 @@ class Agenda(Generic[T]):
     def _drain(self) -> float:
         """Hands out what is due. Returns the seconds until the next."""
         now = self._clock.now()
+        if self._is_set_back(now):
+            # What is due in a second would be due in an hour and a second. Who looks too early finds nothing to do, and sets it again.
+            waiting = list(self._due)
+            self._due.clear()
+            for item in waiting:
+                self._on_due(item)
         while self._heap:
             at, _, item = self._heap[0]
             if self._due.get(item) != at:  # replaced or removed since
@@ -70,3 +78,8 @@ class Agenda(Generic[T]):
             del self._due[item]
             self._on_due(item)
         return MAX_SLEEP_S
+
+    def _is_set_back(self, now: datetime) -> bool:
+        """Whether the wall clock was, since the last time this was asked."""
+        before, self._began = self._began, now - timedelta(seconds=self._clock.monotonic())
+        return before is not None and self._began < before - SET_BACK

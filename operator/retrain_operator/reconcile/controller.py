@@ -22,7 +22,7 @@ from retrain_operator.clock import Clock
 from retrain_operator.cluster.fence import Fenced, NotLeader
 from retrain_operator.cluster.informer import RESYNC_INTERVAL_S, ChangeType, Informer
 from retrain_operator.cluster.prometheus import Prometheus
-from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Resource, Unavailable
+from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body, Cluster, ClusterError, Forbidden, Rejected, Resource, Unavailable
 from retrain_operator.cluster.webhooks import Webhooks
 from retrain_operator.reconcile.agenda import Agenda
 from retrain_operator.reconcile.apply import Applier, Refused, Stale, TooSoon
@@ -219,9 +219,12 @@ class Controller:
             self._again(item, "Forbidden")
         except ClusterError as error:
             log.warning("%s: %s", item, error)
+            if isinstance(error, Rejected):
+                self._tell_stuck(item, error)
             self._again(item, type(error).__name__, retry_after_s=error.retry_after_s if isinstance(error, Unavailable) else 0.0)
-        except Exception:  # a bug that one object triggers must not stop the work on all others
+        except Exception as bug:  # a bug that one object triggers must not stop the work on all others
             log.exception("%s: this is a bug in the operator", item)
+            self._tell_stuck(item, bug)
             self._again(item, "Bug")
 
     def _again(self, item: Item, error: str, *, at_once: bool = False, retry_after_s: float = 0.0) -> None:
@@ -235,11 +238,20 @@ class Controller:
     def _tell_blocked(self, item: Item, error: ClusterError) -> str:
         """Say by an event what blocks the item, unless that was said a short while ago. Returns what was said."""
         why, is_news = self._setbacks.why(item, error, self._clock.now())
-        entry = self.cache.schedules.get(item.key) if item.kind is Kind.SCHEDULE else self.cache.runs.get(item.key)
-        if is_news and entry is not None and entry.raw is not None:
-            metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
-            self._events.record(item, metadata, Event("Warning", reasons.CREATE_FAILED, why))
+        if is_news:
+            self._warn(item, reasons.CREATE_FAILED, why)
         return why
+
+    def _tell_stuck(self, item: Item, error: Exception) -> None:
+        """Say by an event that nothing becomes of the item, unless that was said a short while ago: its status cannot."""
+        if (why := self._setbacks.why_stuck(item, error, self._clock.now())) is not None:
+            self._warn(item, reasons.RECONCILE_FAILED, why)
+
+    def _warn(self, item: Item, reason: str, note: str) -> None:
+        entry = self.cache.schedules.get(item.key) if item.kind is Kind.SCHEDULE else self.cache.runs.get(item.key)
+        if entry is not None and entry.raw is not None:
+            metadata = ObjectMeta.model_validate(json.loads(entry.raw)["metadata"])
+            self._events.record(item, metadata, Event("Warning", reason, note))
 
     async def _reconcile(self, item: Item, blocked: str | None = None) -> None:
         """`blocked`: why what the item asks for, a run or a Job, cannot be made at the moment, and what to do."""
@@ -291,12 +303,12 @@ class Controller:
                 self._record(item, view)
         if view.decision.told_by is None:
             self._record(item, view)
-        self._notifier.send(item, view.decision.notifications)
+        ask_again_at = self._notifier.send(item, view.decision.notifications)
         if view.decision.all_told:
             self._notifier.forget(item)
         if blocked is None:
             self._unanswered.pop(item, None)  # nothing of it is asked for any more
-        self._agenda.set(item, view.decision.wake_at)
+        self._agenda.set(item, min((each for each in (view.decision.wake_at, ask_again_at) if each is not None), default=None))
 
     def _record(self, item: Item, view: _View) -> None:
         for event in view.decision.events:

@@ -29,6 +29,7 @@ from retrain_operator.rules import reasons
 from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
 
 LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
+NESTING_MAX = 100  # of a spec; at 255 what is made of it could not be serialised
 
 Body = Mapping[str, Any]
 Spec = TypeVar("Spec", bound=SpecModel)
@@ -79,7 +80,7 @@ def slim(body: Body) -> bytes:
     metadata = body["metadata"]
     kept: dict[str, Any] = {
         "metadata": {field: metadata[field] for field in _META_FIELDS if field in metadata},
-        "spec": body.get("spec") or {},
+        "spec": None if _nests_too_deep(body.get("spec")) else body.get("spec") or {},
         "status": body.get("status") or {},
     }
     own = {name: value for name, value in (metadata.get("annotations") or {}).items() if name.startswith(f"{GROUP}/")}
@@ -109,7 +110,7 @@ def child_run(body: Body) -> ChildRun:
         schedule=spec.get("schedule"),
         phase=phase,
         created=parse_time(metadata["creationTimestamp"]),
-        scheduled_time=_time(spec.get("scheduledTime")),
+        scheduled_time=_time_by_people(spec.get("scheduledTime")),
         completion_time=_time(status.get("completionTime")),
         trained=trained,
         metrics=tuple((intern(name), value) for name, value in (result.get("metrics") or {}).items() if value is not None)
@@ -257,13 +258,22 @@ def _controller(body: Body) -> Body | None:
     return next((each for each in references if each.get("controller")), None)
 
 
-def _spec(model: type[Spec], raw: Body) -> Spec | InvalidSpec:
-    """The API server has validated what it stores; what fails here was stored under another version of the CRD."""
+def _spec(model: type[Spec], raw: Body | None) -> Spec | InvalidSpec:
+    """The API server has validated what it stores; what fails here was stored under another version of the CRD, or is as no schema says."""
+    if raw is None:
+        return InvalidSpec(f"spec: it nests more than {NESTING_MAX} deep: make config and podTemplate flatter")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         return InvalidSpec(f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}")
+
+
+def _nests_too_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(NESTING_MAX):
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())]
+    return bool(level)
 
 
 def _edited_at(managed_fields: Iterable[Body], fields: tuple[str, ...]) -> str | None:
@@ -283,14 +293,22 @@ def _asked_by(managed_fields: Iterable[Body], annotation: str) -> str | None:
         for entry in managed_fields
         if f"f:{annotation}" in ((entry.get("fieldsV1") or {}).get("f:metadata") or {}).get("f:annotations", {})
     ]
-    return max(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
+    return max(entries, key=lambda entry: entry.get("time") or "").get("manager") if entries else None
 
 
 def _created_by(managed_fields: Iterable[Body]) -> str | None:
     """The field manager that wrote the spec of a RetrainJob first: all but `suspend` of it is never written again."""
     entries = [entry for entry in managed_fields if "f:trainer" in (entry.get("fieldsV1") or {}).get("f:spec", {})]
-    return min(entries, key=lambda entry: entry.get("time") or "")["manager"] if entries else None
+    return min(entries, key=lambda entry: entry.get("time") or "").get("manager") if entries else None
 
 
 def _time(value: str | None) -> datetime | None:
     return parse_time(value).astimezone(UTC) if value else None
+
+
+def _time_by_people(value: str | None) -> datetime | None:
+    """None where only the API server can read it: then the spec is invalid, which is told when the run is looked at."""
+    try:
+        return _time(value.upper()) if value else None
+    except (ValueError, OverflowError):
+        return None

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from retrain_operator.api.names import Key
 from retrain_operator.api.policy import KeyOf
@@ -27,7 +27,8 @@ from retrain_operator.rules.observed import Sent
 SENDERS = 16
 SENDERS_PER_HOST = 4  # so that one that hangs leaves room for the others
 WAITS_FOR_PLACE_S = 0.5
-PENDING_MAX = 10_000  # what is above that is asked for again by the next resync
+PENDING_MAX = 10_000
+PLACE_RECHECK = timedelta(minutes=5)  # when to ask again for what is above that
 PAUSE_FIRST_S = 1.0
 PAUSE_MAX_S = 300.0  # a receiver that comes back hears within five minutes
 
@@ -55,12 +56,14 @@ class Notifier:
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self._agenda: Agenda[str] = Agenda(clock, self._due.put_nowait)
 
-    def send(self, item: Item, notifications: Iterable[Notification]) -> None:
-        """Send these, those that are under way already excepted."""
-        for each in notifications:
-            if each.id not in self._pending and each.id not in self.sent(item) and len(self._pending) < PENDING_MAX:
-                self._pending[each.id] = _Pending(item, each)
-                self._due.put_nowait(each.id)
+    def send(self, item: Item, notifications: Iterable[Notification]) -> datetime | None:
+        """Send these, those that are under way already excepted. Returns when to ask again, where there is no place for all."""
+        new = [each for each in notifications if each.id not in self._pending and each.id not in self.sent(item)]
+        places = max(0, PENDING_MAX - len(self._pending))
+        for each in new[:places]:
+            self._pending[each.id] = _Pending(item, each)
+            self._due.put_nowait(each.id)
+        return self._clock.now() + PLACE_RECHECK if new[places:] else None
 
     def sent(self, item: Item) -> Mapping[str, Sent]:
         """How the notifications of an object ended, by id."""
@@ -86,6 +89,9 @@ class Notifier:
                 self._failed(pending, error)
             except _HostIsBusy:
                 self._again(pending, WAITS_FOR_PLACE_S)
+            except Exception:  # a bug that one webhook triggers must not stop the telling of all others, and with it the operator
+                log.exception("%s: webhook %s: this is a bug in the operator", pending.item, pending.notification.webhook.name)
+                self._failed(pending, NotAccepted("this is a bug in the operator: see its log"))
             else:
                 self._ended(pending, None)
 

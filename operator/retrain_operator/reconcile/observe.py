@@ -207,7 +207,12 @@ class Observer:
         return late.state if late is not None else None
 
     def _follows_failure(self, key: Key, run: ChildRun) -> bool:
-        return run.schedule is not None and follows_failure(run, self._cache.runs_of(Key(key.namespace, run.schedule)))
+        if run.schedule is None:
+            return False
+        schedule = Key(key.namespace, run.schedule)
+        entry = self._cache.schedules.get(schedule)
+        status = edge.schedule(entry.raw, ()).status if entry is not None else None
+        return follows_failure(run, self._cache.runs_of(schedule), status)
 
     def _is_unnoted(self, key: Key, observed: RunObserved) -> bool:
         if isinstance(observed.spec, InvalidSpec) or observed.spec.root is None:

@@ -72,7 +72,7 @@ class Replacements:
         names = (
             [f"{root}-r{each}" for each in range(number + 1, ATTEMPTS_MAX)]
             if later
-            else [root, *(f"{root}-r{n}" for n in range(1, number))]
+            else [root, *(f"{root}-r{n}" for n in range(1, min(number, ATTEMPTS_MAX)))]  # a person may have written any number
         )
         keys = [Key(run.namespace, name) for name in names]
         return [key for key in keys if key in self._runs and root_uid in (self._runs[key].uid, self._runs[key].child.root_uid)]

@@ -41,7 +41,7 @@ def slot_of(body: Body, labels: Mapping[str, str]) -> SlotObserved:
         return _with_problem(seen, reasons.SLOT_TAKEN, problem)
     try:
         slot = Slot.model_validate(json.loads((body.get("data") or {})[RECORD]))
-    except (KeyError, ValueError, ValidationError) as error:
+    except (KeyError, ValueError, ValidationError, RecursionError) as error:
         problem = (
             f"{RECORD} in ConfigMap {key.name} cannot be read ({_first_line(error)}): restore it, or delete the ConfigMap to start anew"
         )

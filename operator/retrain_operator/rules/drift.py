@@ -143,9 +143,9 @@ def _verdict(
     now: datetime,
 ) -> _Verdict:
     name = drift_run_name(schedule.name, slot)
-    existing = next((run for run in runs if run.name == name), None)
-    if existing is not None and existing.owner_uid == schedule.uid:
-        return _Verdict(RecommendedAction.QUEUED_RETRAIN, name)  # made at this evaluation, by a look that could not tell of it
+    if any(run.name == name for run in made_before):
+        # Made at this evaluation: by a look that could not tell of it, or before the policy went and came back.
+        return _Verdict(RecommendedAction.QUEUED_RETRAIN, name)
     if not judged.reasons:
         return _Verdict(RecommendedAction.NONE)
     # Drift does not start or replace a run because of what an unfinished one of its own is about to mend, whatever concurrencyPolicy says.
@@ -159,7 +159,7 @@ def _verdict(
         return _Verdict(RecommendedAction.COOLDOWN, note=cooling)
     if held is not None:
         return _Verdict(RecommendedAction.RECOMMENDED, note=f"no run is made: {held}")
-    if existing is not None:
+    if any(run.name == name for run in runs):
         return _Verdict(RecommendedAction.RECOMMENDED, note=f"no run is made: the name {name} belongs to another RetrainJob")
     return _Verdict(RecommendedAction.QUEUED_RETRAIN, name, replaces=verdict.run, starts=True)
 

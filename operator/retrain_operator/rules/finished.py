@@ -17,7 +17,7 @@ from retrain_operator.rules.run_status import write
 
 SLOT_RECHECK = timedelta(minutes=15)  # how late the record of a model goes that is nothing to go back to any more
 ORPHAN_RECHECK = timedelta(seconds=10)  # the garbage collector takes it, or its owner off it: this is only for a lost event
-ATTEMPTS_RECHECK = timedelta(minutes=1)  # how late the first of several attempts goes after the last
+ATTEMPTS_RECHECK = timedelta(minutes=1)  # how late goes what others still need: the first of several attempts, or a replaced run
 
 
 def after_the_end(observed: RunObserved, now: datetime) -> Decision:
@@ -101,7 +101,8 @@ def _expire(observed: RunObserved, decision: Decision, now: datetime) -> Decisio
     if observed.next_made:
         # The attempts after the first are its own and go with it: it waits until the last has expired.
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
-    if observed.unnoted:
+    if observed.unnoted or observed.replaced_by is not None:
+        # A run that was replaced leads its replacement to what that one waits for: see Replacements.replaces_unfinished.
         return replace(decision, wake_at=now + ATTEMPTS_RECHECK)
     if observed.status.notified is False:
         return decision  # it is looked at again when everybody has been told

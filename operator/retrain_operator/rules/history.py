@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from retrain_operator.api.base import ObjectMeta
-from retrain_operator.api.job import Phase
+from retrain_operator.api.job import VERSION_MAX, Phase, Previous
 from retrain_operator.api.schedule import LastTrained, RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.rules.observed import ChildRun
 
@@ -65,6 +65,14 @@ def account(status: RetrainScheduleStatus, runs: Sequence[ChildRun]) -> Account:
                 metrics=dict(run.metrics) or None,
             )
     return Account(successful, failed, failures, trained, last_run)
+
+
+def previous_of(last: LastTrained | None) -> Previous | None:
+    """What the next run is told of the last one that trained. A trainer may call its data's version what it likes, however long."""
+    if last is None:
+        return None
+    version, config_hash = (text if text is None or len(text) <= VERSION_MAX else None for text in (last.data_version, last.config_hash))
+    return Previous(run=last.run, data_version=version, config_hash=config_hash, completion_time=last.completion_time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from retrain_operator.api.deploy import DeploymentState
 from retrain_operator.api.job import Phase, RetrainJobSpec, RetrainJobStatus
 from retrain_operator.api.names import API_VERSION
 from retrain_operator.api.notify import Delivery, DeliveryState, NotifyFormat, Occasion, Webhook
+from retrain_operator.api.schedule import RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.rules import reasons
 from retrain_operator.rules.conditions import find
@@ -81,16 +82,27 @@ def tell(observed: RunObserved, decision: Decision, now: datetime) -> Decision:
     )
 
 
-def follows_failure(run: ChildRun, runs: Iterable[ChildRun]) -> bool:
-    """Whether the last run of the schedule that ended before this one, further attempts counted as one with the first, failed."""
+def follows_failure(run: ChildRun, runs: Iterable[ChildRun], schedule: RetrainScheduleStatus | None) -> bool:
+    """Whether the last run of the schedule that ended before this one, further attempts counted as one with the first, failed.
+
+    `schedule` tells of runs whose records are gone.
+    """
     ended = run.completion_time
+    if ended is None:
+        return False
     before = [
         each
         for each in runs
-        if ended is not None and each.completion_time is not None and each.completion_time < ended
+        if each.completion_time is not None and each.completion_time < ended
         and not each.has_next and not each.tells_nothing and (each.root_uid or each.uid) != (run.root_uid or run.uid)
     ]  # fmt: skip
-    return bool(before) and max(before, key=lambda each: (each.completion_time, each.name)).phase is Phase.FAILED
+    last = max(before, key=lambda each: (each.completion_time, each.name), default=None)
+    failed = schedule.last_failure_time if schedule else None
+    if schedule is None or failed is None or failed >= ended or (last and last.completion_time and last.completion_time >= failed):
+        return last is not None and last.phase is Phase.FAILED
+    well = find(schedule.conditions, "LastRunSucceeded")  # since the first run that went well after the failure, this one perhaps
+    is_first = well is not None and well.status == "True" and well.last_transition_time >= ended
+    return is_first or schedule.last_successful_time is None or schedule.last_successful_time < failed
 
 
 def happenings(status: RetrainJobStatus, *, after_failure: bool) -> Iterator[Happening]:

@@ -93,3 +93,4 @@ TICK_WAITS = "TickWaits"  # on the schedule: a run of it is unfinished
 TICK_SKIPPED = "TickSkipped"  # on the schedule: a tick made no run, and why
 NOTIFICATION_FAILED = "NotificationFailed"  # on the run: a webhook could not be told, and why
 CREATE_FAILED = "CreateFailed"  # a missing right or quota, or creates fail and fail; tried again. Also Ready (False), and a tick's Wait
+RECONCILE_FAILED = "ReconcileFailed"  # what is to be done about an object is refused, or fails by a bug; it is tried again

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-from retrain_operator.api.job import Phase, Previous
+from retrain_operator.api.job import Phase
 from retrain_operator.api.names import ANNOTATION_REQUESTED_AT, Key
 from retrain_operator.api.policy import Recommendation, RecommendedAction
 from retrain_operator.api.schedule import (
@@ -24,7 +24,7 @@ from retrain_operator.rules.concurrency import about_to_be_made
 from retrain_operator.rules.conditions import condition, find
 from retrain_operator.rules.decision import CreateRun, Decision, DeleteRun, Event, WriteStatus
 from retrain_operator.rules.drift import DRIFT_DETECTED, DriftPlan, plan_drift
-from retrain_operator.rules.history import Account, Pruning, account, prunable
+from retrain_operator.rules.history import Account, Pruning, account, previous_of, prunable
 from retrain_operator.rules.notify_rollback import tell_of_rollbacks
 from retrain_operator.rules.observed import ChildRun, ScheduleObserved
 from retrain_operator.rules.pause import PAUSED, Pause, pause
@@ -118,8 +118,7 @@ def _held(spec: RetrainScheduleSpec, paused: Pause) -> str | None:
 
 
 def _creates(observed: ScheduleObserved, planned: _Plan, counted: Account) -> list[CreateRun]:
-    metadata, spec, last = observed.metadata, planned.spec, counted.last_trained
-    previous = Previous(**last.model_dump(exclude={"metrics"})) if last else None
+    metadata, spec, previous = observed.metadata, planned.spec, previous_of(counted.last_trained)
     creates = []
     made, request = planned.request.made, planned.request.last
     if made is not None and request is not None:

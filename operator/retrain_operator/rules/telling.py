@@ -54,6 +54,13 @@ def why_unavailable(message: str) -> str:
     return f"{message}: see whether the API server, and each admission webhook that it asks, works; it is tried again"
 
 
+def why_stuck(message: str | None) -> str:
+    """Of what the API server refuses with this message, or of a bug."""
+    if message is None:
+        return "this is a bug in the operator, whose log tells of it: please report it; it is tried again"
+    return f"{message}: the API server refuses what the operator writes, see whether its CRDs are those of the operator; it is tried again"
+
+
 def requested(by: str | None) -> str:
     """The end of a note: who asked, as a field manager calls itself. It is no authenticated identity."""
     return f" (requested by {by})" if by else ""
