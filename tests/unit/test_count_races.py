@@ -87,7 +87,7 @@ async def play(on: Bench, story: str) -> None:
             case ["count", what]:
                 on.tell(SCHEDULES, "churn", COUNTS[what])
             case ["look", *active]:
-                await on.controller._look_at(Item(Kind.SCHEDULE, SCHEDULE))
+                await on.controller.reconciler.look_at(Item(Kind.SCHEDULE, SCHEDULE))
                 assert [each["name"] for each in on.status.get("active", [])] == active, step
             case [run, end]:
                 on.tell(RUNS, run, ENDS[end])

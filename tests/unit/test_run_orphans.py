@@ -50,7 +50,7 @@ class Bench:
         self.cluster.store.delete(SCHEDULES if body["kind"] == "RetrainSchedule" else RUNS, Key("ml", body["metadata"]["name"]))
 
     async def starts(self, name: str = "a") -> bool:
-        await self.controller._look_at(Item(Kind.RUN, Key("ml", name)))
+        await self.controller.reconciler.look_at(Item(Kind.RUN, Key("ml", name)))
         return self.cluster.store.get(JOBS, Key("ml", name)) is not None
 
 
@@ -177,7 +177,7 @@ def test_no_further_attempt_is_made_while_its_schedule_goes() -> None:
         for owners in (root["metadata"]["ownerReferences"], None):
             await on.cluster.patch(RUNS, Key("ml", "root"), {"metadata": {"ownerReferences": owners}})
             on.hear(root)
-            await on.controller._look_at(Item(Kind.RUN, Key("ml", "root")))
+            await on.controller.reconciler.look_at(Item(Kind.RUN, Key("ml", "root")))
             found.append(on.cluster.store.get(RUNS, Key("ml", "root-r1")) is not None)
         return found
 

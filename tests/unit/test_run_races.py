@@ -75,7 +75,7 @@ class Bench:
         """What is written when the run is looked at."""
         self.writes.clear()
         for _ in range(times):
-            await self.controller._look_at(Item(Kind.RUN, Key("ml", name)))
+            await self.controller.reconciler.look_at(Item(Kind.RUN, Key("ml", name)))
         return self.writes
 
     def phase(self, name: str = "a") -> tuple[str, str]:

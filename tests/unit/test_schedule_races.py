@@ -61,7 +61,7 @@ class Bench(MemoryCluster):
 
     async def look(self, times: int = 1) -> None:
         for _ in range(times):
-            await self.controller._look_at(Item(Kind.SCHEDULE, SCHEDULE))
+            await self.controller.reconciler.look_at(Item(Kind.SCHEDULE, SCHEDULE))
 
     def lose(self, run: str) -> None:
         """By a person; the watch tells of it at once."""
@@ -318,7 +318,7 @@ def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:
         await clock.sleep(100)  # each namespace has a watch of its own, and this one is silent
         elsewhere = on._stored(SCHEDULES, SCHEDULE.name)["metadata"] | {"namespace": "elsewhere", "uid": "elsewhere"}
         on.controller.take(SCHEDULES, "MODIFIED", {"metadata": elsewhere, "spec": SPEC})
-        return on.controller._age_s(SCHEDULES, SCHEDULE)
+        return on.controller.reconciler.age_s(SCHEDULES, SCHEDULE)
 
     assert run_virtual(main, NOW) == 100
 

@@ -19,16 +19,13 @@ from retrain_operator.api.names import (
     API_VERSION,
     GROUP,
     LABEL_GUARD,
-    TRAINER_CONTAINER,
-    Key,
 )
 from retrain_operator.api.schedule import RetrainScheduleSpec, RetrainScheduleStatus
 from retrain_operator.errors import InvalidSpec
 from retrain_operator.manifests.common import belongs_to_schedule
 from retrain_operator.rules import reasons
-from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, PodEnd, RunObserved, ScheduleObserved
+from retrain_operator.rules.observed import ChildRun, JobEnd, JobState, RunObserved, ScheduleObserved
 
-LABEL_JOB_UID = "batch.kubernetes.io/controller-uid"  # on every pod of a Job
 NESTING_MAX = 100  # of a spec; at 255 what is made of it could not be serialised
 
 Body = Mapping[str, Any]
@@ -171,55 +168,6 @@ def job_state(body: Body) -> JobState:
     )
 
 
-def pod_end(pods: Iterable[Body]) -> PodEnd | None:
-    """How the trainer's container ended, in the pod that ended last; an earlier one was replaced after a disruption."""
-    ended: list[tuple[str, PodEnd]] = []
-    for pod in pods:
-        for container in (pod.get("status") or {}).get("containerStatuses") or ():
-            terminated = (container.get("state") or {}).get("terminated")
-            if container.get("name") == TRAINER_CONTAINER and terminated:
-                end = PodEnd(terminated["exitCode"], terminated.get("reason") or "", terminated.get("message") or "")
-                ended.append((terminated.get("finishedAt") or "", end))
-    return max(ended, key=lambda each: each[0])[1] if ended else None
-
-
-def running_pod(pods: Iterable[Body]) -> Key | None:
-    """The pod whose trainer runs; of several the newest, which took the place of one that is being disrupted."""
-    running = [pod for pod in pods if (pod.get("status") or {}).get("phase") == "Running"]
-    if not running:
-        return None
-    metadata = max(running, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))["metadata"]
-    return Key(metadata["namespace"], metadata["name"])
-
-
-def unended(pods: Iterable[Body]) -> str | None:
-    """Name of a pod that has not ended."""
-    ended = ("Succeeded", "Failed")
-    return next((pod["metadata"]["name"] for pod in pods if (pod.get("status") or {}).get("phase") not in ended), None)
-
-
-def why_not_running(pods: Iterable[Body], *, made_by: datetime | None = None) -> str | None:
-    """Why the trainer does not run, in Kubernetes' words; None when it does, or has ended.
-
-    made_by: only for want of a pod that is at least so old.
-    """
-    why = "it has no pod, and the events of its Job say why" if made_by is None else ""
-    for pod in pods:
-        status = pod.get("status") or {}
-        if status.get("phase") == "Failed" and _true(status, "DisruptionTarget"):
-            continue  # another takes its place
-        if status.get("phase") != "Pending" or (made_by is not None and parse_time(pod["metadata"]["creationTimestamp"]) > made_by):
-            return None
-        why = "its pod is Pending"
-        scheduled: Body = next((each for each in status.get("conditions") or () if each["type"] == "PodScheduled"), {})
-        if scheduled.get("status") == "False":
-            why = f"{scheduled.get('reason', 'Unschedulable')}: {scheduled.get('message', '')}"
-        for container in status.get("containerStatuses") or ():
-            if waiting := (container.get("state") or {}).get("waiting"):
-                why = f"{waiting.get('reason', 'Waiting')}: {waiting.get('message', '')}"
-    return why.rstrip(": ") or None
-
-
 def tells_of_runs(status: Body) -> bool:
     """Whether a schedule's status says what its runs were made for. While the spec cannot work nobody decides on that."""
     ready: Body = next((each for each in status.get("conditions") or () if each["type"] == "Ready"), {})
@@ -247,10 +195,6 @@ def _owner_run(body: Body) -> str | None:
     controller = _controller(body)
     is_run = controller is not None and (controller.get("apiVersion"), controller.get("kind")) == (API_VERSION, "RetrainJob")
     return controller["name"] if controller and is_run else None
-
-
-def _true(status: Body, kind: str) -> bool:
-    return any(each["type"] == kind and each["status"] == "True" for each in status.get("conditions") or ())
 
 
 def _controller(body: Body) -> Body | None:

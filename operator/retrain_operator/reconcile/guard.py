@@ -18,6 +18,7 @@ from retrain_operator.manifests.guard import guard_label, lease_name
 from retrain_operator.reconcile import edge
 from retrain_operator.reconcile.cache import Cache
 from retrain_operator.reconcile.entries import RunEntry
+from retrain_operator.reconcile.pods import unended
 from retrain_operator.rules.observed import GuardObserved, GuardState
 
 
@@ -96,5 +97,5 @@ async def _other_job(cluster: Cluster, metadata: ObjectMeta, label: str) -> Guar
     if ending is not None:
         return ending
     pods = await cluster.list(PODS, metadata.namespace, label_selector=f"{LABEL_GUARD}={label}")
-    left = edge.unended(pods.items)  # its Job is gone already
+    left = unended(pods.items)  # its Job is gone already
     return GuardObserved(GuardState.ENDING, f"pod {left}") if left is not None else None

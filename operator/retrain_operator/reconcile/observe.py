@@ -18,6 +18,7 @@ from retrain_operator.reconcile.deploy import DeployObserver
 from retrain_operator.reconcile.entries import JobEntry, RunEntry
 from retrain_operator.reconcile.guard import observe_guard
 from retrain_operator.reconcile.notifier import Notifier
+from retrain_operator.reconcile.pods import LABEL_JOB_UID, pod_end, unended, why_not_running
 from retrain_operator.reconcile.progress import ProgressReader
 from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind
@@ -121,13 +122,13 @@ class Observer:
         overdue = is_overdue(observed.status, observed.spec, job.state, now)
         if job.state.end is None and not overdue and not is_late(observed.status, job.state, now):
             return observed
-        pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job.uid}")
+        pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_JOB_UID}={job.uid}")
         if job.state.end is not None:
-            return replace(observed, pod=edge.pod_end(pods.items))
+            return replace(observed, pod=pod_end(pods.items))
         if overdue:
             made_by = stuck_if_made_by(observed.status, observed.spec, now)
-            return replace(observed, stuck=edge.why_not_running(pods.items, made_by=made_by))
-        return replace(observed, late=edge.why_not_running(pods.items))
+            return replace(observed, stuck=why_not_running(pods.items, made_by=made_by))
+        return replace(observed, late=why_not_running(pods.items))
 
     async def _is_orphaned(self, metadata: ObjectMeta) -> bool:
         """Whether the schedule that made the run, or its first attempt, is gone or being deleted. The garbage collector comes later."""
@@ -194,7 +195,7 @@ class Observer:
         if not is_gone:
             return False
         pods = await self._cluster.list(PODS, key.namespace, label_selector=f"{LABEL_RUN}={key.name}")
-        return edge.unended(pods.items) is not None
+        return unended(pods.items) is not None
 
     async def _late_job(self, key: Key) -> JobState | None:
         """The Job of a finished run, when it goes on for certain: its end may only not have been told yet."""

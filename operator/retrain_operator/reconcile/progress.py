@@ -13,7 +13,7 @@ from retrain_operator.api.contract import Progress, parse_progress
 from retrain_operator.api.job import RetrainJobStatus
 from retrain_operator.api.names import TRAINER_CONTAINER, Key
 from retrain_operator.cluster.protocol import PODS, Cluster, ClusterError, Forbidden
-from retrain_operator.reconcile import edge
+from retrain_operator.reconcile.pods import LABEL_JOB_UID, running_pod
 from retrain_operator.reconcile.workqueue import Item, Kind
 from retrain_operator.rules.observed import JobState, LogRead
 from retrain_operator.rules.progress import next_reading
@@ -81,8 +81,8 @@ class ProgressReader:
     async def _said(self, run: Key, job_uid: str) -> Progress | None:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
-                pods = await self._cluster.list(PODS, run.namespace, label_selector=f"{edge.LABEL_JOB_UID}={job_uid}")
-                pod = edge.running_pod(pods.items)
+                pods = await self._cluster.list(PODS, run.namespace, label_selector=f"{LABEL_JOB_UID}={job_uid}")
+                pod = running_pod(pods.items)
                 return parse_progress(await self._cluster.log_tail(pod, TRAINER_CONTAINER, TAIL_LINES)) if pod is not None else None
         except Forbidden as error:
             if not self._is_forbidden:
