@@ -251,6 +251,7 @@ REFUSED_BY_SCHEMA = [
         id="a fraction as quantity",
     ),
     pytest.param(run(scheduledTime="tonight"), "spec.scheduledTime", "must be of type date-time", id="a text as time"),
+    pytest.param(run(scheduledTime="2026-01-04T02:00:00+99:00"), "spec.scheduledTime", "should match", id="a time with an offset of days"),
     pytest.param(schedule(successfulJobsHistoryLimit=-1), "spec.successfulJobsHistoryLimit", "greater than or equal to 0", id="limit -1"),
     pytest.param(schedule(failedJobsHistoryLimit=-1), "spec.failedJobsHistoryLimit", "greater than or equal to 0", id="failed limit -1"),
     pytest.param(schedule(failedJobsHistoryLimit=1001), "spec.failedJobsHistoryLimit", "less than or equal to 1000", id="limit 1001"),

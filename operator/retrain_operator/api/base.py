@@ -41,6 +41,11 @@ def _in_utc(value: datetime) -> datetime:
 
 
 Time = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(format_time, when_used="json-unless-none")]
+# As people may write it. An offset of more than a day passes as date-time, and then no CEL rule can read it: no status could be written.
+GivenTime = Annotated[
+    Time,
+    Field(json_schema_extra={"pattern": "^[0-9-]{10}[Tt][0-9:]{8}([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"}),
+]
 
 
 class ApiModel(BaseModel):

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, StrictBool, StrictInt
 
-from retrain_operator.api.base import ApiModel, Condition, ObjectMeta, Rule, SpecModel, Time, list_map
+from retrain_operator.api.base import ApiModel, Condition, GivenTime, ObjectMeta, Rule, SpecModel, Time, list_map
 from retrain_operator.api.contract import RunDetails
 from retrain_operator.api.deploy import Deploy, DeploymentStatus
 from retrain_operator.api.names import RETRY_NAME_MAX, RUN_NAME_MAX, SCHEDULE_NAME_MAX
@@ -127,7 +127,7 @@ class Previous(SpecModel):
     run: str = Field(max_length=253, description="Name of the RetrainJob.")
     data_version: str | None = Field(None, max_length=VERSION_MAX, description="Version of its data; none that is longer.")
     config_hash: str | None = Field(None, max_length=VERSION_MAX, description="Hash of its configuration; none that is longer.")
-    completion_time: Time | None = Field(None, description="When it finished: data.maxAgeSeconds counts from here.")
+    completion_time: GivenTime | None = Field(None, description="When it finished: data.maxAgeSeconds counts from here.")
 
 
 class Root(SpecModel):
@@ -135,7 +135,7 @@ class Root(SpecModel):
 
     name: str = Field(min_length=1, max_length=RUN_NAME_MAX, description="Name of the RetrainJob.")
     uid: str = Field(min_length=1, max_length=64, description="UID of the RetrainJob.")
-    created: Time | None = Field(None, description="When it was created: how old a retry's model counts, whenever it was trained.")
+    created: GivenTime | None = Field(None, description="When it was created: how old a retry's model counts, whenever it was trained.")
 
 
 class RetrainJobSpec(RunTemplateSpec):
@@ -147,7 +147,7 @@ class RetrainJobSpec(RunTemplateSpec):
         "Set by the operator for the runs that it makes; a person may set it too.",
     )
     trigger: Trigger = Field(Trigger.MANUAL, description="Why the run exists.")
-    scheduled_time: Time | None = Field(None, description="Tick that the run was made for, in UTC.")
+    scheduled_time: GivenTime | None = Field(None, description="Tick that the run was made for, in UTC.")
     reasons: Reasons | None = Field(None, description="Why drift asked for the run: a sentence for each signal that fired.")
     metrics: Values | None = Field(None, description="Value of each signal when the run was made.")
     thresholds: Thresholds | None = Field(None, description="Threshold of each signal when the run was made.")
