@@ -15,7 +15,7 @@ from retrain_operator.cluster.kube import KubeCluster
 from retrain_operator.cluster.lease import Elector
 from retrain_operator.cluster.prometheus import Prometheus
 from retrain_operator.cluster.webhooks import Webhooks
-from retrain_operator.reconcile.controller import Controller
+from retrain_operator.reconcile.controller import FRESH_S, Controller
 from retrain_operator.reconcile.metrics import Metrics
 from retrain_operator.settings import Settings
 
@@ -56,6 +56,8 @@ class Runtime:
             instance=settings.instance,
             metrics=metrics,
             progress_interval_s=settings.progress_interval_s,
+            # Where two may write at once, what the other one has made may be finished and gone before this one hears of it.
+            fresh_s=FRESH_S if self._elector else 0.0,
             prometheus=prometheus,
             webhooks=webhooks,
         )

@@ -17,7 +17,7 @@ from retrain_operator.cluster.memory import MemoryCluster
 from retrain_operator.cluster.protocol import RUNS, SCHEDULES, AlreadyExists, Body, Resource, Unavailable, WatchEvent
 from retrain_operator.embedded.admission import ADMISSION
 from retrain_operator.reconcile.apply import LATE_S
-from retrain_operator.reconcile.controller import Controller
+from retrain_operator.reconcile.controller import FRESH_S, Controller
 from retrain_operator.reconcile.workqueue import Item, Kind
 
 SCHEDULE = Key("ml", "churn")
@@ -310,6 +310,24 @@ def test_a_tick_whose_run_was_made_without_an_answer_is_not_told_as_skipped(edit
 
     on = run_virtual(main, NOW)
     assert (on.status["lastDecision"]["action"], on.status.get("recentDecisions", [])) == ("Run", [])
+
+
+@pytest.mark.parametrize(("fresh_s", "runs"), [pytest.param(0.0, 1, id="it reads first"), pytest.param(FRESH_S, 2, id="else it would")])
+def test_a_second_operator_makes_no_run_again_that_went_before_it_heard_of_it(fresh_s: float, runs: int) -> None:
+    async def main(clock: VirtualClock) -> Bench:
+        on = Bench(clock)
+        second = Controller(on, clock, fresh_s=fresh_s)
+        await on.look()
+        second.take(SCHEDULES, "ADDED", on._stored(SCHEDULES, SCHEDULE.name))
+        await clock.sleep(61)
+        await on.look(times=2)
+        on.finish(on.made[0])
+        on.lose(on.made[0])
+        await on.look(times=2)
+        await second.reconciler.look_at(Item(Kind.SCHEDULE, SCHEDULE))
+        return on
+
+    assert len(run_virtual(main, NOW).made) == runs
 
 
 def test_what_is_heard_of_one_namespace_confirms_nothing_in_another() -> None:

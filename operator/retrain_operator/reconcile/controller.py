@@ -34,6 +34,7 @@ from retrain_operator.reconcile.signals import SignalReader
 from retrain_operator.reconcile.workqueue import Item, Kind, Urgency, WorkQueue
 
 WORKERS = 32  # writes under way at once; the API server answers each in about a millisecond
+FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
 TAKEOVER_FRESH_S = 5.0  # what the leader before wrote last, and deleted, is in no list that is older
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class Controller:
         instance: str = "retrain-operator",
         metrics: Metrics | None = None,
         resync_interval_s: float = RESYNC_INTERVAL_S,
+        fresh_s: float = FRESH_S,
         progress_interval_s: float = 0.0,
         prometheus: Prometheus | None = None,
         webhooks: Webhooks | None = None,
@@ -86,6 +88,7 @@ class Controller:
             self._notifier,
             self.metrics,
             lambda resource: self._informers[resource].heard_at,
+            fresh_s,
         )
         self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
 

@@ -27,8 +27,6 @@ from retrain_operator.rules import run as run_rules
 from retrain_operator.rules import schedule as schedule_rules
 from retrain_operator.rules.decision import CreateJob, CreateRun, Decision, Event, TakeGuard, WriteStatus
 
-FRESH_S = 75.0  # bookmarks come about once a minute: a watch silent for longer may have died
-
 log = logging.getLogger(__name__)
 
 
@@ -43,7 +41,10 @@ class _View:
 
 
 class Reconciler:
-    """`heard_at`: when the resource's watch gave its last sign of life, as the clock's monotonic time. `look_at` never raises."""
+    """`heard_at`: when the resource's watch gave its last sign of life, as the clock's monotonic time. `look_at` never raises.
+
+    fresh_s: nothing starts on news that are older.
+    """
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Reconciler:
         notifier: Notifier,
         metrics: Metrics,
         heard_at: Callable[[Resource], float],
+        fresh_s: float,
     ) -> None:
         self._clock = clock
         self._cache = cache
@@ -68,6 +70,7 @@ class Reconciler:
         self._notifier = notifier
         self._metrics = metrics
         self._heard_at = heard_at
+        self._fresh_s = fresh_s
         self._setbacks = Setbacks()
         self._unanswered: dict[Item, tuple[Resource, Key]] = {}  # the run or Job that was asked for, and may have been made
 
@@ -129,7 +132,7 @@ class Reconciler:
         if (asked := self._unanswered.get(item)) is not None and await self._applier.find(*asked):
             del self._unanswered[item]
         view = await self._decide(item, blocked)
-        if view is not None and view.decision.starts and (item in self._unanswered or self.age_s(view.resource, item.key) > FRESH_S):
+        if view is not None and view.decision.starts and (item in self._unanswered or self.age_s(view.resource, item.key) > self._fresh_s):
             # A silent watch may hide that the object was suspended, edited or deleted. And what was asked for without an answer may have
             # been made, and have gone with the object since.
             await self._applier.refresh(view.resource, item.key)
