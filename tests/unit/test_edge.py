@@ -89,6 +89,16 @@ CHILD = ChildRun(name=NAME, uid="u", owner_uid=None, schedule=None, phase=Phase.
             {"phase": Phase.COMPLETED},
             id="it had the guard",
         ),
+        pytest.param(
+            body(status={"phase": "Completed"}, deletionTimestamp="2026-03-02T13:00:00Z"),
+            {"phase": Phase.COMPLETED, "gone": True},
+            id="finished, and only its finalizers are left: gone",
+        ),
+        pytest.param(
+            body(status={"phase": "Running"}, deletionTimestamp="2026-03-02T13:00:00Z"),
+            {"phase": Phase.RUNNING},
+            id="being deleted while it runs: still in the way",
+        ),
     ],
 )
 def test_child_run(given: Body, expected: dict[str, Any]) -> None:
