@@ -9,13 +9,15 @@ from retrain_operator.api.base import parse_time
 from retrain_operator.cluster.protocol import JOBS, RUNS, SCHEDULES, Body
 from tests.behaviour.world import TRAINED, World, condition, is_finished, overdue, phase, run, schedule, trainer
 
-SLOW_TO_GO = "trap 'sleep 2; exit 143' TERM; while :; do sleep 0.05; done"
+
+def slow_to_go(and_then: str = ":") -> str:
+    """A trainer that goes on until it is told to end, and for two seconds more."""
+    return f"trap 'sleep 2; {and_then}; exit 143' TERM; while :; do sleep 0.05; done"
 
 
 async def test_a_replacement_starts_when_the_old_pods_are_gone(world: World, tmp_path: Path) -> None:
     ended, begun = tmp_path / "ended", tmp_path / "begun"
-    old = f"trap 'sleep 2; date +%s%N > {ended}; exit 143' TERM; while :; do sleep 0.05; done"
-    await world.create(RUNS, run("old", trainer(old, schedule="churn")))
+    await world.create(RUNS, run("old", trainer(slow_to_go(f"date +%s%N > {ended}"), schedule="churn")))
     async with world.operator():
         await world.wait_for(RUNS, "old", lambda body: phase(body) == "Running")
         await world.create(RUNS, run("new", trainer(f"date +%s%N > {begun}; " + TRAINED, schedule="churn", replaces="old")))
@@ -32,7 +34,7 @@ async def test_a_replacement_starts_when_the_old_pods_are_gone(world: World, tmp
 
 async def test_a_run_whose_job_somebody_deleted_has_ended_when_its_pod_has(world: World, tmp_path: Path) -> None:
     ended = tmp_path / "ended"
-    await world.create(RUNS, run("a", trainer(f"trap 'sleep 2; touch {ended}; exit 143' TERM; while :; do sleep 0.05; done")))
+    await world.create(RUNS, run("a", trainer(slow_to_go(f"touch {ended}"))))
     async with world.operator():
         await world.wait_for(RUNS, "a", lambda body: phase(body) == "Running")
         await world.delete(JOBS, "a")
@@ -45,8 +47,7 @@ async def test_a_run_whose_job_somebody_deleted_has_ended_when_its_pod_has(world
 
 async def test_a_run_that_is_deleted_and_made_again_trains_when_its_former_pod_has_ended(world: World, tmp_path: Path) -> None:
     ended, begun = tmp_path / "ended", tmp_path / "begun"
-    first = f"trap 'sleep 2; date +%s%N > {ended}; exit 143' TERM; while :; do sleep 0.05; done"
-    await world.create(RUNS, run("a", trainer(first, schedule="churn")))
+    await world.create(RUNS, run("a", trainer(slow_to_go(f"date +%s%N > {ended}"), schedule="churn")))
     async with world.operator():
         await world.wait_for(RUNS, "a", lambda body: phase(body) == "Running")
         await world.delete(RUNS, "a")
@@ -59,7 +60,7 @@ async def test_a_run_that_is_deleted_and_made_again_trains_when_its_former_pod_h
 
 
 async def test_of_a_chain_of_replacements_the_last_one_runs(world: World) -> None:
-    await world.create(RUNS, run("a", trainer(SLOW_TO_GO, schedule="churn")))
+    await world.create(RUNS, run("a", trainer(slow_to_go(), schedule="churn")))
     async with world.operator():
         await world.wait_for(RUNS, "a", lambda body: phase(body) == "Running")
         await world.create(RUNS, run("b", trainer(TRAINED, schedule="churn", replaces="a")))
@@ -71,7 +72,7 @@ async def test_of_a_chain_of_replacements_the_last_one_runs(world: World) -> Non
 
 
 async def test_a_replacement_that_is_held_ends_nothing_until_it_may_go_on(world: World) -> None:
-    await world.create(RUNS, run("old", trainer(SLOW_TO_GO, schedule="churn")))
+    await world.create(RUNS, run("old", trainer(slow_to_go(), schedule="churn")))
     async with world.operator():
         await world.wait_for(RUNS, "old", lambda body: phase(body) == "Running")
         await world.create(RUNS, run("new", trainer(TRAINED, schedule="churn", replaces="old", suspend=True)))
@@ -99,7 +100,7 @@ async def test_a_replacement_of_a_failed_attempt_runs_instead_of_the_next(world:
 
 
 async def test_an_operator_that_dies_while_it_ends_a_run_goes_on(world: World) -> None:
-    await world.create(RUNS, run("old", trainer(SLOW_TO_GO)))
+    await world.create(RUNS, run("old", trainer(slow_to_go())))
     async with world.operator():
         await world.wait_for(RUNS, "old", lambda body: phase(body) == "Running")
         await world.create(RUNS, run("new", trainer(TRAINED, replaces="old")))

@@ -69,6 +69,20 @@ class Bench(MemoryCluster):
         self.store.delete(RUNS, Key("ml", run))
         self.controller.take(RUNS, "DELETED", body)
 
+    async def edit(self, change: Mapping[str, Any]) -> None:
+        """By a person, of the schedule; its watch tells of it at once."""
+        await self.patch(SCHEDULES, SCHEDULE, change)
+        self.controller.take(SCHEDULES, "MODIFIED", self._stored(SCHEDULES, SCHEDULE.name))
+
+    async def run_without_telling(self, clock: VirtualClock) -> str:
+        """A tick's run that has finished, while the status of the schedule cannot be written."""
+        self.status_fails = True
+        await clock.sleep(61)
+        await self.look(times=2)
+        [run] = self.made
+        self.finish(run)
+        return run
+
     def finish(self, run: str) -> None:
         told = {"phase": "Completed", "completionTime": "2026-03-02T12:00:30Z", "observedGeneration": 1}
         self.store.patch_status(RUNS, Key("ml", run), told)
@@ -104,8 +118,7 @@ def test_a_run_whose_create_may_arrive_once_more_keeps_its_name_although_its_rec
     async def main(clock: VirtualClock) -> list[bool]:
         on = Bench(clock)
         await on.look()
-        await on.patch(SCHEDULES, SCHEDULE, {"spec": {"successfulJobsHistoryLimit": 0}})
-        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        await on.edit({"spec": {"successfulJobsHistoryLimit": 0}})
         await on.look()
         await clock.sleep(61)
         on.answers_are_lost = True
@@ -125,13 +138,9 @@ def test_a_run_whose_create_may_arrive_once_more_keeps_its_name_although_its_rec
 def test_an_edit_that_tells_nothing_of_a_run_does_not_have_it_forgotten() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
-        on.status_fails = True
-        await clock.sleep(61)
-        await on.look(times=2)
-        on.finish(on.made[0])
-        await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
-        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
-        on.lose(on.made[0])
+        run = await on.run_without_telling(clock)
+        await on.edit({"metadata": {"annotations": {"example.com/owner": "me"}}})
+        on.lose(run)
         on.status_fails = False
         await on.look(times=3)
         return on
@@ -143,15 +152,12 @@ def test_an_edit_that_tells_nothing_of_a_run_does_not_have_it_forgotten() -> Non
 def test_a_process_that_begins_with_a_status_older_than_a_run_does_not_take_it_for_told() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
-        on.status_fails = True
-        await clock.sleep(61)
-        await on.look(times=2)
-        on.finish(on.made[0])
+        run = await on.run_without_telling(clock)
         await on.patch(SCHEDULES, SCHEDULE, {"metadata": {"annotations": {"example.com/owner": "me"}}})
         on.controller = Controller(on, clock)
         on.controller.take(SCHEDULES, "ADDED", on._stored(SCHEDULES, SCHEDULE.name))
-        on.controller.take(RUNS, "ADDED", on._stored(RUNS, on.made[0]))
-        on.lose(on.made[0])
+        on.controller.take(RUNS, "ADDED", on._stored(RUNS, run))
+        on.lose(run)
         on.status_fails = False
         await on.look(times=3)
         return on
@@ -165,11 +171,7 @@ def test_a_run_that_a_new_process_first_hears_of_while_it_goes_is_not_made_again
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
         await on.look()
-        on.status_fails = True
-        await clock.sleep(61)
-        await on.look(times=2)
-        [run] = on.made
-        on.finish(run)
+        run = await on.run_without_telling(clock)
         await on.patch(RUNS, Key("ml", run), {"metadata": {"finalizers": ["example.com/keep"]}})
         on.store.delete(RUNS, Key("ml", run))
         on.controller = Controller(on, clock)
@@ -191,17 +193,13 @@ def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() ->
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
         await on.look()
-        on.status_fails = True
-        await clock.sleep(61)
-        await on.look(times=2)
-        on.finish(on.made[0])
+        run = await on.run_without_telling(clock)
         on.status_fails = False
         for zone in ("Nowhere/Land", None):
-            await on.patch(SCHEDULES, SCHEDULE, {"spec": {"timeZone": zone}})
-            on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+            await on.edit({"spec": {"timeZone": zone}})
             await on.look()
             if zone is not None:
-                on.lose(on.made[0])
+                on.lose(run)
         await on.look(times=3)
         return on
 
@@ -216,8 +214,7 @@ def test_a_run_whose_tick_waits_behind_older_ones_is_remembered_until_that_is_to
         on.status_fails = True
         await clock.sleep(5 * 60 + 1)
         await on.look()  # of the five ticks the newest has its run
-        await on.patch(SCHEDULES, SCHEDULE, {"spec": {"missedRunPolicy": "All", "maxCatchUp": 5}})
-        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))
+        await on.edit({"spec": {"missedRunPolicy": "All", "maxCatchUp": 5}})
         on.status_fails = False
         await on.look(times=2)
         while on.status.get("active"):
@@ -303,8 +300,7 @@ def test_a_tick_whose_run_was_made_without_an_answer_is_not_told_as_skipped(edit
         on.answers_are_lost = True
         await clock.sleep(61)
         await on.look()
-        await on.patch(SCHEDULES, SCHEDULE, {"spec": edit})
-        on.controller.take(SCHEDULES, "MODIFIED", on._stored(SCHEDULES, SCHEDULE.name))  # and the watch of runs is behind
+        await on.edit({"spec": edit})  # and the watch of runs is behind
         await on.look(times=2)
         return on
 
