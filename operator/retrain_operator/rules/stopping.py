@@ -15,7 +15,7 @@ from retrain_operator.rules.outcome import RunEnd
 from retrain_operator.rules.run_status import finish, going, write
 
 JOB_IN_FLIGHT = timedelta(seconds=5)  # a Job that was asked for before the stop was told exists by then, or never will
-POD_LEFT_RECHECK = timedelta(seconds=2)
+POD_LEFT_RECHECK = timedelta(seconds=2)  # nothing tells of a pod; the collector takes about a second, and the pod its grace period
 PENDING_TOLD_AFTER = timedelta(seconds=30)  # a pod that starts as usual runs by then, and costs no look and no write
 PENDING_LOOKS = timedelta(minutes=10)  # at most this long between two looks at a pod that does not run
 PENDING_RECHECK = timedelta(seconds=10)  # a pod that runs without being ready is not stuck, and may be once it was replaced
