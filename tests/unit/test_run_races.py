@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from time import process_time
 from typing import Any
 
 import pytest
@@ -518,6 +517,4 @@ def test_a_copy_of_an_attempt_with_a_number_beyond_all_attempts_costs_nobody_any
         await on.look("a-r999999999999")
         assert on.phase("a-r999999999999") == ("Failed", "InvalidSpec")
 
-    before = process_time()
-    bench(steps)
-    assert process_time() - before < 2
+    bench(steps)  # and it ends: so many names would take days
