@@ -46,12 +46,21 @@ async def until_ready(port: int) -> None:
             await asyncio.sleep(0.1)
 
 
-async def writes(port: int) -> dict[tuple[str, str], int]:
+async def at_rest(port: int) -> str:
+    """The metrics, once nothing is being looked at: what the API server shows was counted then."""
+    async with asyncio.timeout(60):
+        while True:
+            _, text = await fetch(port, "/metrics")
+            if "retrain_queue_depth 0.0" in text and "retrain_active_workers 0.0" in text:
+                return text
+            await asyncio.sleep(0.1)
+
+
+def writes(metrics: str) -> dict[tuple[str, str], int]:
     """API writes so far, by verb and resource."""
-    _, text = await fetch(port, "/metrics")
     found: dict[tuple[str, str], int] = {}
     pattern = r'retrain_api_requests_total\{code="2\d\d",resource="(\w+)",verb="(\w+)"\} (\d+)'
-    for resource, verb, count in re.findall(pattern, text):
+    for resource, verb, count in re.findall(pattern, metrics):
         if verb in WRITES:
             found[verb, resource] = found.get((verb, resource), 0) + int(count)
     return found
@@ -71,22 +80,21 @@ async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(re
     await overdue(real_world, "churn")
     async with observed_operator(real_world) as port:
         await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
-        spent = await writes(port)
+        spent = writes(await at_rest(port))
     spent.pop(("create", "events"), None)
     assert spent == {
         ("create", "retrainjobs"): 1,
         ("create", "leases"): 1,  # the guard
         ("create", "jobs"): 1,
-        ("patch", "retrainjobs"): spent["patch", "retrainjobs"],
-        ("patch", "retrainschedules"): 2,
+        # What happens in quick succession is written once: a short run may end before it was seen to run, or its schedule told of it.
+        ("patch", "retrainjobs"): min(2, spent["patch", "retrainjobs"]),
+        ("patch", "retrainschedules"): min(2, spent["patch", "retrainschedules"]),
     }
-    assert spent["patch", "retrainjobs"] <= 2  # a short run may end before it was seen to run
-    assert sum(spent.values()) <= 7
     async with observed_operator(real_world) as port:
         # Something to wait for: once this run is done, everything else was looked at as well.
         await real_world.create(RUNS, run("marker", trainer(TRAINED)))
         await real_world.wait_for(RUNS, "marker", is_finished)
-        spent = await writes(port)
+        spent = writes(await at_rest(port))
     assert {key for key in spent if key[1] not in ("events", "jobs")} == {("patch", "retrainjobs")}
     assert spent["create", "jobs"] == 1
 
@@ -97,12 +105,11 @@ async def test_metrics_and_probes_are_served(real_world: RealWorld) -> None:
     async with observed_operator(real_world) as port:
         await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
         assert (await fetch(port, "/healthz"))[0] == 200
-        _, text = await fetch(port, "/metrics")
+        text = await at_rest(port)
     assert 'retrain_ticks_total{action="Run",reason="Scheduled"} 1.0' in text
     assert 'retrain_runs_finished_total{phase="Completed",reason="Completed"} 1.0' in text
     assert "retrain_tick_to_job_seconds_count 1.0" in text
     assert "retrain_leader 1.0" in text
-    assert "retrain_queue_depth" in text
 
 
 async def test_one_of_two_replicas_writes_and_the_other_takes_over_at_once_on_sigterm(real_world: RealWorld) -> None:
@@ -118,8 +125,8 @@ async def test_one_of_two_replicas_writes_and_the_other_takes_over_at_once_on_si
             await until_ready(second_port)  # a standby is ready too
             await real_world.create(RUNS, run("one", trainer(TRAINED)))
             await real_world.wait_for(RUNS, "one", is_finished)
-            assert sum((await writes(first_port)).values()) > 0
-            assert await writes(second_port) == {}
+            assert writes(await at_rest(first_port))
+            assert writes((await fetch(second_port, "/metrics"))[1]) == {}
             holder = await _holder(real_world, lease, unlike="")
             first.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(first.wait, 15) == 0

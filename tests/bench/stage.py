@@ -70,7 +70,8 @@ class Operator:
     async def until_idle(self) -> float:
         """Nothing is left to look at. Seconds since the process was started."""
         await self.until_ready()
-        while await self._metric("retrain_leader") != 1 or await self._metric("retrain_queue_depth") != 0:  # noqa: ASYNC110
+        at_rest = {"retrain_leader": 1, "retrain_queue_depth": 0, "retrain_active_workers": 0}
+        while await self._metrics(at_rest) != at_rest:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         return time.monotonic() - self.started_at
 
@@ -121,9 +122,10 @@ class Operator:
         lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
-    async def _metric(self, name: str) -> float | None:
-        found = re.search(rf"^{name} ([\d.e+]+)$", await self.fetch("/metrics") or "", re.MULTILINE)
-        return float(found[1]) if found else None
+    async def _metrics(self, names: Iterable[str]) -> dict[str, float]:
+        """Of one moment."""
+        found = re.findall(r"^(\w+) ([\d.e+]+)$", await self.fetch("/metrics") or "", re.MULTILINE)
+        return {name: float(value) for name, value in found if name in names}
 
 
 class Stage:

@@ -112,6 +112,17 @@ async def test_item_that_changed_lanes_may_come_back_behind_others() -> None:
     assert sorted(await drain(queue)) == ["a", "b"]
 
 
+async def test_what_was_taken_is_active_until_it_is_done() -> None:
+    queue = WorkQueue()
+    for each in (A, B):
+        queue.add(each)
+    assert (len(queue), queue.active) == (2, 0)
+    assert await queue.take() == A
+    assert (len(queue), queue.active) == (1, 1)
+    queue.done(A)
+    assert (len(queue), queue.active) == (1, 0)
+
+
 async def test_item_added_while_it_is_looked_at_is_looked_at_once_more_afterwards() -> None:
     queue = WorkQueue()
     queue.add(A)

@@ -90,7 +90,7 @@ class Controller:
             lambda resource: self._informers[resource].heard_at,
             fresh_s,
         )
-        self.metrics.observe(queue_depth=lambda: len(self.queue), is_leader=is_leader)
+        self.metrics.observe(queue_depth=lambda: len(self.queue), active_workers=lambda: self.queue.active, is_leader=is_leader)
 
     @property
     def next_due(self) -> datetime | None:

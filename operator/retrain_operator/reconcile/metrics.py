@@ -52,13 +52,15 @@ class Metrics:
             "retrain_reconcile_errors", "Reconciliations that failed, by kind of error.", ("error",), registry=self.registry
         )
         self._depth = Gauge("retrain_queue_depth", "Items that wait to be looked at.", registry=self.registry)
+        self._active = Gauge("retrain_active_workers", "Items that are being looked at.", registry=self.registry)
         self._leader = Gauge("retrain_leader", "1 when this process leads.", registry=self.registry)
 
     def on_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """One request was answered, or not (code 0)."""
         self.requests.labels(verb, resource, str(code)).inc()
 
-    def observe(self, *, queue_depth: Callable[[], float], is_leader: Callable[[], bool]) -> None:
+    def observe(self, *, queue_depth: Callable[[], float], active_workers: Callable[[], float], is_leader: Callable[[], bool]) -> None:
         """Read these whenever somebody scrapes."""
         self._depth.set_function(queue_depth)
+        self._active.set_function(active_workers)
         self._leader.set_function(lambda: float(is_leader()))

@@ -51,6 +51,11 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._again)
 
+    @property
+    def active(self) -> int:
+        """How many items are being looked at."""
+        return len(self._taken)
+
     def add(self, item: Item, urgency: Urgency = Urgency.LATER) -> None:
         """Look at `item` soon."""
         self._idle.clear()
