@@ -30,13 +30,16 @@ async def run_cases(
     at_once: int = AT_ONCE,
     quiet_s: float = QUIET_S,
     on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+    is_enough: Callable[[], bool] = lambda: False,
 ) -> list[Outcome]:
-    """In the order of the cases."""
+    """In the order of the cases, without those that had not begun when it was enough."""
     slots = asyncio.Semaphore(at_once)
 
-    async def run(case: Case) -> Outcome:
+    async def run(case: Case) -> Outcome | None:
         reference = references[case.scenario].end if case.scenario in references else None
         async with slots:
+            if is_enough():
+                return None
             for _ in range(ATTEMPTS):
                 outcome = await run_trial(lab, case, reference, quiet_s=quiet_s)
                 if outcome.injected or outcome.violations or case.fault is None:
@@ -46,7 +49,7 @@ async def run_cases(
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(case)) for case in cases]
-    return [task.result() for task in tasks]
+    return [outcome for task in tasks if (outcome := task.result())]
 
 
 @dataclass(slots=True)

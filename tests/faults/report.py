@@ -10,7 +10,7 @@ from tests.faults.scenarios import SCENARIOS
 from tests.faults.trial import Outcome
 
 
-def page(outcomes: Sequence[Outcome], command: str, seconds: float, quiet_s: float) -> str:
+def page(outcomes: Sequence[Outcome], planned: int, command: str, seconds: float, quiet_s: float) -> str:
     """The whole page, Markdown."""
     by_scenario = Counter(outcome.case.scenario for outcome in outcomes if outcome.injected)
     scenarios = "\n".join(f"| {name} | {by_scenario[name]} |" for name in SCENARIOS if by_scenario[name])
@@ -20,8 +20,8 @@ def page(outcomes: Sequence[Outcome], command: str, seconds: float, quiet_s: flo
 
 `{command}`
 
-{sum(outcome.injected for outcome in outcomes)} faults injected, {sum(bool(outcome.violations) for outcome in outcomes)} trials \
-with a violation, in {seconds / 60:.0f} minutes, on {datetime.now(UTC):%Y-%m-%d}, {machine()}.
+{sum(outcome.injected for outcome in outcomes):,} faults injected, {sum(bool(outcome.violations) for outcome in outcomes)} trials \
+with a violation, {len(outcomes):,} of {planned:,} cases, in {seconds / 60:.0f} minutes, on {datetime.now(UTC):%Y-%m-%d}, {machine()}.
 
 A trial is one scenario with one fault: the operator, in a process of its own and with the shipped rights, reaches a real kube-apiserver
 through a proxy that kills the operator at a write, loses or falsifies an answer, or breaks a watch. An observer keeps every version of
