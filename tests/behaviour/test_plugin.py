@@ -113,6 +113,8 @@ async def test_history_fits_the_terminal(world: World) -> None:
         _, told = await call(world, "history", width=100)
     assert max(map(len, told.splitlines())) <= 100
     assert "…" in told
+    # What none of them has is left out.
+    assert told.splitlines()[0].split() == ["NAME", "TRIGGER", "PHASE", "ATTEMPT", "STARTED", "DURATION", "RESULT"]
 
 
 async def test_suspend_and_resume(world: World) -> None:
@@ -134,10 +136,12 @@ async def test_rollback_and_release(world: World) -> None:
     async with world.operator():
         for name, sha256 in (("m1", GOOD), ("m2", BAD)):
             await deployed(world, name, model(sha256))
+        _, history = await call(world, "history", "churn")
         code, told = await call(world, "rollback", "churn", "--token", "one")
         again, impossible = await call(world, "rollback", "churn", "--token", "two")
         released, lifted = await call(world, "release", "churn")
         _, bad = await call(world, "describe", "m2")
+    assert [("Deployed" in line.split()) for line in history.splitlines()] == [False, True, True]
     assert code is Exit.OK, told
     assert told.splitlines()[-1].startswith("RolledBack: ")
     assert (await live(world))["sha256"] == GOOD

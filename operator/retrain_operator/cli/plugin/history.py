@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 LIMIT = 20
-HEADER = ("NAMESPACE", "NAME", "SCHEDULE", "TRIGGER", "WINDOW", "PHASE", "ATTEMPT", "STARTED", "DURATION", "MODEL", "RESULT")
+HEADER = ("NAMESPACE", "NAME", "SCHEDULE", "TRIGGER", "WINDOW", "PHASE", "ATTEMPT", "STARTED", "DURATION", "MODEL", "DEPLOY", "RESULT")
 
 
 def add_to(commands: "Commands", common: argparse.ArgumentParser) -> None:
@@ -40,8 +40,10 @@ async def _history(session: Session, options: argparse.Namespace) -> Exit:
     if not shown:
         session.say("No runs found.")
         return Exit.OK
-    columns = slice(0 if options.all_namespaces else 1, None)
-    for line in table(HEADER[columns], [_row(body)[columns] for body in shown], session.width):
+    columns = list(zip(HEADER, *map(_row, shown), strict=True))[0 if options.all_namespaces else 1 :]
+    filled = [column for column in columns if any(column[1:])]  # a terminal is narrow
+    header, *rows = zip(*filled, strict=True)
+    for line in table(header, rows, session.width):
         session.say(line)
     if hidden := len(found) - len(shown):
         session.say(f"{hidden} more: --limit {len(found)}")
@@ -61,6 +63,7 @@ def _row(body: Body) -> tuple[str, ...]:
         format_time(status.start_time) if status.start_time else "",
         (summary.duration if summary else None) or "",
         (summary.model if summary else None) or "",
+        status.deployment.state.value if status.deployment else "",
         (summary.result if summary else None) or "",
     )
 
