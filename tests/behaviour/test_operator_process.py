@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -56,14 +57,18 @@ async def at_rest(port: int) -> str:
             await asyncio.sleep(0.1)
 
 
-def writes(metrics: str) -> dict[tuple[str, str], int]:
-    """API writes so far, by verb and resource."""
-    found: dict[tuple[str, str], int] = {}
+def requests(metrics: str) -> Counter[tuple[str, str]]:
+    """API requests that went well so far, by verb and resource."""
+    found: Counter[tuple[str, str]] = Counter()
     pattern = r'retrain_api_requests_total\{code="2\d\d",resource="(\w+)",verb="(\w+)"\} (\d+)'
     for resource, verb, count in re.findall(pattern, metrics):
-        if verb in WRITES:
-            found[verb, resource] = found.get((verb, resource), 0) + int(count)
+        found[verb, resource] += int(count)
     return found
+
+
+def writes(metrics: str) -> dict[tuple[str, str], int]:
+    """Those of them that write."""
+    return {key: count for key, count in requests(metrics).items() if key[0] in WRITES}
 
 
 @contextlib.asynccontextmanager
@@ -97,6 +102,17 @@ async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(re
         spent = writes(await at_rest(port))
     assert {key for key in spent if key[1] not in ("events", "jobs")} == {("patch", "retrainjobs")}
     assert spent["create", "jobs"] == 1
+
+
+async def test_without_election_nothing_starts_on_what_a_watch_told_alone(real_world: RealWorld) -> None:
+    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
+    await overdue(real_world, "churn")
+    async with observed_operator(real_world) as port:
+        await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
+        asked = requests(await at_rest(port))
+    # Another operator may have made the run, and have deleted it since.
+    assert asked["get", "retrainschedules"] >= asked["create", "retrainjobs"] == 1
+    assert asked["get", "retrainjobs"] >= asked["create", "jobs"] == 1
 
 
 async def test_metrics_and_probes_are_served(real_world: RealWorld) -> None:
