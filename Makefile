@@ -24,7 +24,7 @@ controlplane: $(VENV)/.developing ## Build the local control plane (about 6 minu
 
 test: $(VENV)/.developing ## Run all tests
 	-@$(BIN)/python -m tests.cluster build
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (long: thousands of cases)
 	@$(BIN)/python -m tests.cluster build
