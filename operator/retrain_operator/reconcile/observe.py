@@ -50,21 +50,23 @@ class Observer:
         self._refresh = refresh
         self._notice = notice
         self._progress = progress
-        self._refusals: dict[str, tuple[int, str]] = {}  # by UID: the generation that was refused, and why
+        self._refusals: dict[Item, tuple[str, int, str]] = {}  # the UID and generation that were refused, and why
         self._deploy = DeployObserver(cluster, cache)
 
-    def refused(self, metadata: ObjectMeta, message: str, *, of_deploy: bool) -> None:
+    def refused(self, item: Item, metadata: ObjectMeta, message: str, *, of_deploy: bool) -> None:
         """The API server refuses what this generation of the object asks for, or what its deployment needs."""
         if of_deploy:
             self._deploy.refused(metadata.uid, message)
         else:
-            self._refusals[metadata.uid] = (metadata.generation, message)
+            self._refusals[item] = (metadata.uid, metadata.generation, message)
 
     async def schedule(self, key: Key, now: datetime) -> ScheduleObserved | None:
         """A schedule, its runs, the signals that are due, its slot when it is asked for. Raises ClusterError, Stale."""
+        item = Item(Kind.SCHEDULE, key)
         entry = self._cache.schedules.get(key)
         if entry is None:
             self._signals.forget(key)
+            self._refusals.pop(item, None)
             return None
         observed = edge.schedule(entry.raw, self._cache.runs_of(key))
         if stale := self._cache.maybe_counted(key, {run.name for run in observed.status.active}):
@@ -74,14 +76,15 @@ class Observer:
         observed = replace(
             observed,
             runs=(*observed.runs, *self._cache.untold(key)),
-            refused=self._refusal(observed.metadata),
+            refused=self._refusal(item, observed.metadata),
             readings=self._signals.readings(observed),
-            sent=self._notifier.sent(Item(Kind.SCHEDULE, key)),
+            sent=self._notifier.sent(item),
         )
         return await self._deploy.of_schedule(observed, now)
 
     async def run(self, key: Key, now: datetime) -> RunObserved | None:
         """A run with its Job, pods, guard and kin; what the cache cannot know for certain is read. Raises ClusterError, Stale."""
+        item = Item(Kind.RUN, key)
         entry = self._cache.runs.get(key)
         if entry is not None and entry.raw is None and self._cache.late_job(key) is not None:
             await self._refresh(RUNS, key)
@@ -89,12 +92,13 @@ class Observer:
         if entry is None or entry.child.phase.is_finished:
             self._progress.forget(key)
         if entry is None or entry.raw is None:
+            self._refusals.pop(item, None)
             return None
         observed = edge.run(entry.raw, None)
         following = self._next_of(observed)
         observed = replace(
             observed,
-            refused=self._refusal(observed.metadata),
+            refused=self._refusal(item, observed.metadata),
             replaced_by=self._cache.replacements.of(key),
             waits_for=self._cache.replacements.replaces_unfinished(key),
             next_made=following is not None and _follows(following, observed),
@@ -105,9 +109,7 @@ class Observer:
             if entry.child.next_pending:
                 observed = replace(observed, orphaned=await self._is_orphaned(observed.metadata))
             if entry.child.telling:
-                observed = replace(
-                    observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(Item(Kind.RUN, key))
-                )
+                observed = replace(observed, after_failure=self._follows_failure(key, entry.child), sent=self._notifier.sent(item))
             return await self._deploy.of_finished_run(replace(observed, job=await self._late_job(key)), now)
         job = await self._job_of(key, observed)
         if job is not None:
@@ -232,9 +234,9 @@ class Observer:
             return entry.child if entry is not None else None
         return self._cache.deleted_attempt(following.job, _root_uid(observed))
 
-    def _refusal(self, metadata: ObjectMeta) -> str | None:
-        generation, message = self._refusals.get(metadata.uid, (None, None))
-        return message if generation == metadata.generation else None
+    def _refusal(self, item: Item, metadata: ObjectMeta) -> str | None:
+        uid, generation, message = self._refusals.get(item, (None, None, None))
+        return message if (uid, generation) == (metadata.uid, metadata.generation) else None
 
 
 def _lives(body: Body, uid: str) -> bool:

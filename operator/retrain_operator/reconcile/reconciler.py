@@ -149,7 +149,7 @@ class Reconciler:
                 await self._applier.apply(view.resource, view.metadata, view.status, action)
             except Refused as refused:
                 log.warning("%s: refused: %s", item, refused)
-                self._observer.refused(view.metadata, refused.message, of_deploy=refused.of_deploy)
+                self._observer.refused(item, view.metadata, refused.message, of_deploy=refused.of_deploy)
                 self._queue.add(item)
                 return
             except NotLeader:
