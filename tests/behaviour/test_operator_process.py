@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -20,16 +19,11 @@ from retrain_operator.cluster.protocol import JOBS, LEASES, PODS, RUNS, SCHEDULE
 from tests.behaviour.real_world import RealWorld
 from tests.behaviour.world import TRAINED, condition, is_finished, overdue, phase, run, schedule, trainer
 from tests.cluster.install import operator_process
+from tests.ports import free_port
 
 pytestmark = pytest.mark.cluster
 
 WRITES = {"create", "update", "patch", "delete"}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 async def fetch(port: int, path: str) -> tuple[int, str]:

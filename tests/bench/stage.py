@@ -5,7 +5,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from tests.cluster.binaries import find_or_build, say_to_stderr
 from tests.cluster.controlplane import CONTROLLERS, ControlPlane
 from tests.cluster.install import install
 from tests.cluster.node import NodeThread
+from tests.ports import free_port
 
 TUNED = ("--kube-api-qps=2000", "--kube-api-burst=4000", "--concurrent-cron-job-syncs=50")
 DEFAULTS = ("--kube-api-qps=20", "--kube-api-burst=30", "--concurrent-cron-job-syncs=5")
@@ -149,9 +149,7 @@ class Stage:
         self, *flags: str, module: str = "retrain_operator", environment: Mapping[str, str] | None = None
     ) -> AsyncIterator[Operator]:
         """As shipped: the whole cluster, with election. SIGKILL at the end unless it was stopped."""
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port = listener.getsockname()[1]
+        port = free_port()
         command = [sys.executable, "-m", module, "operator", "--http-host", "127.0.0.1", "--http-port", str(port), *flags]
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), **(environment or {})}
         with self.log.open("ab") as output:

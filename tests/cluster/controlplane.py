@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import tempfile
@@ -28,6 +27,7 @@ import yaml
 
 from tests.cluster.certificates import Authority, signing_key
 from tests.cluster.component import POLL_S, Component, StartFailed
+from tests.ports import free_ports
 
 Body = dict[str, Any]
 LOOPBACK = "127.0.0.1"
@@ -113,7 +113,7 @@ class ControlPlane:
 
     def _prepare(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="retrain-cluster-"))
-        etcd_port, peer_port, self.port, manager_port = _free_ports(4)
+        etcd_port, peer_port, self.port, manager_port = free_ports(4)
         self.server = f"https://{LOOPBACK}:{self.port}"
         authority = Authority(self.folder)
         self.ca = authority.certificate
@@ -279,14 +279,3 @@ class ControlPlane:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((LOOPBACK, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

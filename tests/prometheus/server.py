@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.cluster.certificates import Authority
+from tests.ports import free_port
 
 READY = "Server is ready to receive web requests."
 READY_WITHIN_S = 60.0
@@ -35,7 +35,7 @@ async def prometheus_server(binary: Path, target: str, folder: Path) -> AsyncIte
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": "model", "static_configs": [{"targets": [target]}]}]}
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     (folder / "web.yml").write_text(yaml.safe_dump({"tls_server_config": {"cert_file": str(pair.certificate), "key_file": str(pair.key)}}))
-    host = f"127.0.0.1:{_free_port()}"
+    host = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         binary,
         f"--config.file={folder / 'prometheus.yml'}",
@@ -62,9 +62,3 @@ async def prometheus_server(binary: Path, target: str, folder: Path) -> AsyncIte
         await process.wait()
         if drain is not None:
             await drain
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
