@@ -121,6 +121,7 @@ class World:
             case Delete():
                 noted = {run.name for run in self.status.drift_runs}
                 self.runs = {name: run for name, run in self.runs.items() if not (run.is_finished and name in noted)}
+                self.before = None  # whoever starts something has read the schedule since: what was noted is known
             case Edit(("interval_seconds", value)):
                 self.interval_s, self.generation = value, self.generation + 1
             case Edit((name, value)):
@@ -159,7 +160,7 @@ class World:
 
 
 @given(st.sampled_from([0, 3600, 14_400, 100_000]), st.integers(1, 4), STEPS)
-@settings(max_examples=600, deadline=None, derandomize=True)
+@settings(max_examples=600)
 def test_limits_hold(cooldown_s: int, per_day: int, steps: list[Step]) -> None:
     world = World(cooldown_s, per_day)
     for step in steps:

@@ -30,7 +30,7 @@ faults = st.lists(
 
 
 @given(faults=faults, rates=st.tuples(*[st.sampled_from([0.97, 1.0, 1.03])] * 3))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_never_two_with_authority_and_one_again_in_the_end(faults: Sequence[Fault], rates: tuple[float, float, float]) -> None:
     async def scenario(election: Election) -> None:
         processes = [election.start(f"p{index}", clock_rate=rate, clock_start=1000.0 * index) for index, rate in enumerate(rates)]

@@ -343,7 +343,7 @@ PAUSED: list[Step] = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @example({}, RESUMED)
 @example({}, CRASHED)
 @example({}, EDITED)
