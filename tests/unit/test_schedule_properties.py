@@ -333,6 +333,8 @@ UNTOLD: list[Step] = [Look(), Edit(("schedule", EXPRESSIONS[2]), is_told=False),
 ASKED: list[Step] = [
     ByHand(), Request(), Look(), Request(), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Request(), Look(), Request(True), Look(),
 ]  # fmt: skip
+LATE = {"missed_run_policy": MissedRunPolicy.ALL, "max_catch_up": 3, "starting_deadline_seconds": 10}
+LET_OFF: list[Step] = [Advance(90), Look(1), Edit(("starting_deadline_seconds", None)), Look(), Advance(5), End(Phase.COMPLETED), Look()]
 LINED_UP: list[Step] = [
     Advance(100), Look(), Advance(1), End(Phase.COMPLETED), Look(1), Advance(3), Edit(("schedule", EXPRESSIONS[0])), Look(),
 ]  # fmt: skip
@@ -352,6 +354,7 @@ PAUSED: list[Step] = [
 @example({}, ASKED)
 @example({"concurrency_policy": ConcurrencyPolicy.REPLACE}, ASKED)
 @example(CATCHES_UP, LINED_UP)
+@example(LATE, LET_OFF)
 @example({"suspend_after_failures": 1}, PAUSED)
 @example(CATCHES_UP | {"schedule": EXPRESSIONS[0], "concurrency_policy": ConcurrencyPolicy.REPLACE}, [ByHand(), Advance(30), Request()])
 @example(CATCHES_UP | {"concurrency_policy": ConcurrencyPolicy.ALLOW}, LINED_UP)

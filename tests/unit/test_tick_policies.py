@@ -234,6 +234,17 @@ MISSED = [
     ),
     pytest.param(
         Case(
+            f"Run Scheduled 12:00 {TWELVE}",
+            floor="10:00",
+            runs=(child("12:00"),),
+            spec=ALL,
+            last_run="12:00",
+            skipped=("Skip Superseded 11:00",),
+        ),
+        id="All: before a crash a tick was too late, and its deadline was lifted since: its turn has passed",
+    ),
+    pytest.param(
+        Case(
             f"Wait ConcurrencyQueue 12:00..13:00 x2 {ELEVEN}",
             now="13:00",
             runs=(RUNNING,),

@@ -82,7 +82,9 @@ def plan(
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
     if not due:
         return TickPlan(floor, wake_at=next_tick)
-    look = _Look(spec, schedule, runs, held, waited, now, is_blocked)
+    own = {run.name for run in runs if run.owner_uid == schedule.uid}
+    newest_made = next((tick for tick in due if tick_run_name(schedule.name, tick) in own), None)
+    look = _Look(spec, schedule, runs, held, waited, newest_made, now, is_blocked)
     fates: dict[datetime, TickDecision] = {}
     starts: list[Start] = []
     waits = None
@@ -159,12 +161,15 @@ class _Look:
     runs: tuple[ChildRun, ...]
     held: Held
     waited: TickDecision | None
+    newest_made: datetime | None  # newest of the ticks whose run was made before; an older one was passed over then
     now: datetime
     is_blocked: bool
 
     def is_out(self, tick: datetime) -> bool:
         """Whether it does not start, whatever else runs."""
-        return self._taken(tick) is not None or self.held.reason(tick) is not None or self._is_late(tick) or self._is_missed(tick)
+        is_overtaken = self.newest_made is not None and tick < self.newest_made
+        held = self.held.reason(tick) is not None
+        return is_overtaken or held or self._taken(tick) is not None or self._is_late(tick) or self._is_missed(tick)
 
     def verdict(self, tick: datetime, starts: Iterable[Start]) -> Verdict:
         """Whether it starts now, after those that start already."""
