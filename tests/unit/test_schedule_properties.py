@@ -268,6 +268,7 @@ class World:
         later = [self.now]
         if wake_at is not None:
             assert wake_at > self.now
+        if wake_at is not None and self.blocked is None:  # what is blocked is looked at again and again, and a tick is a missed one by then
             later += [wake_at - timedelta(seconds=1), self.now + (wake_at - self.now) / 2]
         for instant in later:
             again = decide(self.observed(), instant.replace(microsecond=0))
