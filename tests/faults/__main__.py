@@ -48,8 +48,10 @@ async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argpa
         def tell(outcome: Outcome) -> None:
             if (number := next(done)) % PROGRESS_EVERY == 0:
                 print(f"{number} of {len(cases)} after {time.monotonic() - started:.0f} s", flush=True)
-            if options.verbose or outcome.violations:
-                print(f"{'VIOLATED' if outcome.violations else 'ok':9}{outcome.case} ({outcome.seconds:.0f} s)", flush=True)
+            if outcome.violations:
+                print(f"VIOLATED {failures([outcome])}", flush=True)
+            elif options.verbose:
+                print(f"ok       {outcome.case} ({outcome.seconds:.0f} s)", flush=True)
 
         quiet_s = options.quiet or (QUIET_S if options.sample else QUIET_FULL_S)
         order = {case: n for n, case in enumerate(cases)}
@@ -58,7 +60,6 @@ async def campaign(control_plane: ControlPlane, kubeconfig: Path, options: argpa
             lab, cases, references, at_once=options.at_once, quiet_s=quiet_s, on_outcome=tell, is_enough=enough.is_set
         )
         outcomes.sort(key=lambda outcome: order[outcome.case])
-    print(failures(outcomes))
     print(table(outcomes))
     seconds = time.monotonic() - started
     print(f"{len(outcomes)} of {len(cases)} cases in {seconds:.0f} s")

@@ -70,10 +70,14 @@ def one_run_by_drift(evidence: Evidence) -> Iterator[str]:
 
 
 def one_job_per_run(evidence: Evidence) -> Iterator[str]:
-    """A run is started once, whatever happens to its Job."""
+    """A run is started once, whatever happens to its Job.
+
+    Where somebody deletes a run that has not finished, a create that is on its way finds the name free again once the collector has taken
+    the Job: nothing in Kubernetes could refuse it. The collector takes that Job too, and another rule says how late it may be made.
+    """
     made: defaultdict[str, list[str]] = defaultdict(list)
     for job in evidence.history.of("jobs"):
-        if job.owner:
+        if job.owner and not _was_deleted_unfinished(evidence.history.lives.get(job.owner["uid"]), job.created):
             made[job.owner["uid"]].append(f"{job.name} ({job.uid})")
     for names in made.values():
         if len(names) > 1:
@@ -209,6 +213,10 @@ def _name(rule: Callable[[Evidence], Iterator[str]]) -> str:
 def _attempt(run: Life) -> str:
     labels = run.last["metadata"].get("labels") or {}
     return str(run.spec.get("attempt") or labels.get("retrain.dev/attempt") or 1)
+
+
+def _was_deleted_unfinished(run: Life | None, moment: Version) -> bool:
+    return run is not None and _since(run, moment, _is_deleted) is not None and run.status.get("phase") not in FINISHED
 
 
 def _has_ended(history: History, job: Life, version: int) -> bool:

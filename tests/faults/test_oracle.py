@@ -76,6 +76,19 @@ def two_jobs_of_a_run() -> Story:
     return story
 
 
+def two_jobs_of_a_deleted_run(*, finished: bool) -> Story:
+    story = Story()
+    run = story.run()
+    job = story.job(run)
+    if finished:
+        story.finish(run, job)
+    story.put("jobs", "churn-1", deleted=True)
+    story.put("retrainjobs", "churn-1", deleted=True)
+    story.job(run, uid="second")
+    story.put("jobs", "churn-1", "second", deleted=True)
+    return story
+
+
 def finished_and_running_again() -> Story:
     story = good()
     story.put("retrainjobs", "churn-1", status={"phase": "Running", "jobName": "churn-1"})
@@ -317,6 +330,8 @@ def test_a_run_that_was_told_to_stop_has_failed_although_its_job_was_quicker(pha
         pytest.param(tick_made_twice, {"one run per tick"}, id="a tick made twice"),
         pytest.param(run_remade_under_its_name, {"one run per tick"}, id="a tick made again after its run was deleted"),
         pytest.param(two_jobs_of_a_run, {"one job per run"}, id="a run started twice"),
+        pytest.param(lambda: two_jobs_of_a_deleted_run(finished=True), {"one job per run"}, id="again after it finished and was deleted"),
+        pytest.param(lambda: two_jobs_of_a_deleted_run(finished=False), set(), id="its Job was on its way when somebody deleted the run"),
         pytest.param(finished_and_running_again, {"a finished run is final"}, id="a finished run that runs again"),
         pytest.param(two_at_once, {"runs do not overlap"}, id="Forbid: two at once"),
         pytest.param(lambda: two_at_once(concurrencyPolicy="Allow"), set(), id="Allow: two at once"),
