@@ -213,9 +213,10 @@ class World:
                     assert (run.uid, run.owner_uid) == (uid, SCHEDULE_UID)
                     assert run.is_finished
                     self.assert_counted()
-        if survives >= len(decision.actions):
+        if WriteStatus not in kinds[survives:]:
             self.seen |= {self.token} if self.token else set()
             self.account_for_due_ticks()
+        if survives >= len(kinds):
             self.assert_settled(decision.wake_at)
 
     def assert_concurrency(self, run: ChildRun, body: dict[str, Any]) -> None:
