@@ -71,6 +71,18 @@ class TestSchedules:
         assert cache.put(SCHEDULES, a_schedule(4)) == []
         assert b"new" in cache.schedules[CHURN].raw
 
+    @pytest.mark.parametrize(("decided", "is_told"), [("2026-03-02T12:00:00Z", True), ("2026-03-02T11:59:00Z", False)])
+    def test_a_run_that_is_gone_stays_in_mind_until_its_tick_is_told_of(self, cache: Cache, decided: str, is_told: bool) -> None:
+        cache.put(SCHEDULES, a_schedule(1))
+        made = a_run(2, ownerReferences=[owner("RetrainSchedule", SCHEDULE, SCHEDULE_UID)])
+        made["spec"]["scheduledTime"] = "2026-03-02T12:00:00Z"
+        cache.put(RUNS, made)
+        cache.remove(RUNS, RUN, "run")
+        assert [run.name for run in cache.untold(CHURN)] == [NAME]
+        # By a clock that was set back the tick is not due yet.
+        cache.put(SCHEDULES, a_schedule(3, status={"decidedThrough": decided}))
+        assert [run.name for run in cache.untold(CHURN)] == ([] if is_told else [NAME])
+
     def test_resource_versions_compare_as_numbers(self, cache: Cache) -> None:
         cache.put(SCHEDULES, a_schedule(9))
         cache.put(SCHEDULES, a_schedule(10))

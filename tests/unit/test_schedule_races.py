@@ -207,7 +207,7 @@ def test_a_status_that_only_tells_that_the_spec_cannot_work_tells_of_no_run() ->
     assert (len(on.made), on.status["lastDecision"]["action"]) == (1, "Run")
 
 
-def test_a_run_whose_tick_waits_behind_older_ones_is_remembered_until_that_is_told() -> None:
+def test_ticks_that_a_run_overtook_stay_passed_over_when_the_policy_becomes_all() -> None:
     async def main(clock: VirtualClock) -> Bench:
         on = Bench(clock)
         await on.look()
@@ -224,7 +224,9 @@ def test_a_run_whose_tick_waits_behind_older_ones_is_remembered_until_that_is_to
         return on
 
     on = run_virtual(main, NOW)
-    assert on.made == [f"churn-{29540880 + minute}" for minute in (5, 1, 2, 3, 4)]
+    assert on.made == ["churn-29540885"]
+    [overtaken] = on.status["recentDecisions"]
+    assert (overtaken["reason"], overtaken["count"]) == ("Superseded", 4)
 
 
 def test_once_it_is_told_nothing_is_remembered_of_it() -> None:
