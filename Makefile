@@ -26,7 +26,7 @@ test: $(VENV)/.developing ## Run all tests
 	-@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (long: thousands of cases)
+faults: $(VENV)/.developing ## Inject every fault into every write and watch, and judge what came of it (two hours; Ctrl-C ends it with its table)
 	@$(BIN)/python -m tests.cluster build
 	$(BIN)/python -m tests.faults
 
