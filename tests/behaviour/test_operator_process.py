@@ -74,12 +74,18 @@ async def observed_operator(world: RealWorld, *flags: str) -> AsyncIterator[int]
         yield port
 
 
+async def after_one_run(world: RealWorld) -> str:
+    """The metrics of an operator, without election, that made the run of one tick."""
+    await world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
+    await overdue(world, "churn")
+    async with observed_operator(world) as port:
+        await world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
+        assert (await fetch(port, "/healthz"))[0] == 200
+        return await at_rest(port)
+
+
 async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(real_world: RealWorld) -> None:
-    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
-    await overdue(real_world, "churn")
-    async with observed_operator(real_world) as port:
-        await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
-        spent = writes(await at_rest(port))
+    spent = writes(await after_one_run(real_world))
     spent.pop(("create", "events"), None)
     assert spent == {
         ("create", "retrainjobs"): 1,
@@ -99,23 +105,14 @@ async def test_a_successful_run_costs_at_most_seven_writes_and_a_restart_none(re
 
 
 async def test_without_election_nothing_starts_on_what_a_watch_told_alone(real_world: RealWorld) -> None:
-    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
-    await overdue(real_world, "churn")
-    async with observed_operator(real_world) as port:
-        await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
-        asked = requests(await at_rest(port))
+    asked = requests(await after_one_run(real_world))
     # Another operator may have made the run, and have deleted it since.
     assert asked["get", "retrainschedules"] >= asked["create", "retrainjobs"] == 1
     assert asked["get", "retrainjobs"] >= asked["create", "jobs"] == 1
 
 
 async def test_metrics_and_probes_are_served(real_world: RealWorld) -> None:
-    await real_world.create(SCHEDULES, schedule("churn", trainer(TRAINED)))
-    await overdue(real_world, "churn")
-    async with observed_operator(real_world) as port:
-        await real_world.wait_for(SCHEDULES, "churn", lambda body: "lastSuccessfulTime" in body["status"])
-        assert (await fetch(port, "/healthz"))[0] == 200
-        text = await at_rest(port)
+    text = await after_one_run(real_world)
     assert 'retrain_ticks_total{action="Run",reason="Scheduled"} 1.0' in text
     assert 'retrain_runs_finished_total{phase="Completed",reason="Completed"} 1.0' in text
     assert "retrain_tick_to_job_seconds_count 1.0" in text

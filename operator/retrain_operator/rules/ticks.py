@@ -82,8 +82,8 @@ def plan(
     due = list(islice(takewhile(lambda tick: tick > floor, cron.ticks_backward(now, floor)), MISSED_TICKS_MAX + 1))
     if not due:
         return TickPlan(floor, wake_at=next_tick)
-    own = {run.name for run in runs if run.owner_uid == schedule.uid}
-    newest_made = next((tick for tick in due if tick_run_name(schedule.name, tick) in own), None)
+    made = _made(schedule, runs)
+    newest_made = next((tick for tick in due if tick_run_name(schedule.name, tick) in made), None)
     look = _Look(spec, schedule, runs, held, waited, newest_made, now, is_blocked)
     fates: dict[datetime, TickDecision] = {}
     starts: list[Start] = []
@@ -139,7 +139,7 @@ def dropped(
         if tick <= floor or (waited is not None and waited.covers(tick))
     ]
     kept = set(cron.ticks_backward(until, floor))
-    made = {run.name for run in runs if run.owner_uid == schedule.uid}
+    made = _made(schedule, runs)
     fates = []
     for tick in ticks:
         name = tick_run_name(schedule.name, tick)
@@ -150,6 +150,11 @@ def dropped(
             reason = held.reason(tick) or reasons.SUPERSEDED
             fates.append(TickDecision(action=Action.SKIP, reason=reason, scheduled_time=tick, job=job, time=now))
     return list(_grouped(fates, old.next_tick(since) if len(ticks) > MISSED_TICKS_MAX else None))
+
+
+def _made(schedule: ObjectMeta, runs: Sequence[ChildRun]) -> set[str]:
+    """Names of the runs that the schedule made: a name as a tick makes it may be somebody else's."""
+    return {run.name for run in runs if run.owner_uid == schedule.uid}
 
 
 @dataclass(frozen=True, slots=True)
